@@ -72,8 +72,10 @@ create table action (
   name text not null,
   seq bigint generated always as identity,         -- creation order, immutable: watches and pages go by it
   parent text,
+  depth integer not null default 0,                -- distance from the root
   type smallint not null,                          -- flyteidl2.workflow.ActionType
   group_name text,
+  stage text not null default 'new',               -- actors/action/action-state.ts: what the machine is doing
   phase smallint not null default 1,               -- flyteidl2.common.ActionPhase
   attempt integer not null default 1,              -- number of the current attempt, from 1, without gaps
   spec_digest text not null,

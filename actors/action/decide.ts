@@ -1,0 +1,463 @@
+/**
+ * The state machine of an action. Pure: no I/O, no clock.
+ *
+ *   new ──────► live ◄──────► backoff          a pod per attempt, made by its executor
+ *    │           │ │             │
+ *    │           │ └► stopping ──┤             abort or time-out: told to end, waits for its word
+ *    │           ▼               ▼
+ *    │        closing ────────► done           children first (I6), then the verdict
+ *    ├► sleeping ──────────────► done          core-sleep: a timer, no pod, no children
+ *    ├► paused ────────────────► done          condition: signalled, timed out or aborted
+ *    └─────────────────────────► done          cached, recovered, aborted before it began
+ *
+ * Entries and exits
+ *   new       entered by Enqueue/CreateRun with a wake. Left in the first drain.
+ *   live      entered with the letter `start` to the executor of (action, attempt). Left by its `attempt-ended`, or to
+ *             stopping by an abort or an expired bound. Wakes at the nearest bound; otherwise the executor's letters wake it.
+ *   stopping  entered with the letter `terminate`. Left by `attempt-ended` only: nothing is terminal while its pod lives.
+ *   backoff   entered by a failure with budget left; the next attempt is counted when it starts. Left at `retryAt`, by an abort or the deadline.
+ *   closing   entered when the last attempt is over. Enqueue refuses new children from this commit on, so the children
+ *             seen in the next drain are all there will ever be. Left when none of them is live.
+ *   done      entered once. Late letters change nothing; an abort that asks for word is answered.
+ *
+ * Invariants (docs/design.md): I1 a terminal phase never changes; I2 attempts grow by one and the next `start` follows the
+ * `attempt-ended` of the one before; I5 every non-terminal state has a wakeAt or waits for a letter that is owed to it;
+ * I6 terminal only without live children.
+ *
+ * If this process dies after a commit, mail and wake_at are in the database and any node goes on from there.
+ */
+import {
+  type AttemptEnded,
+  type AttemptObserved,
+  type AttemptPhase,
+  type AttemptPlan,
+  EXECUTOR_KIND,
+  executorKey,
+  type StartAttempt,
+  type TerminateAttempt,
+} from '../executor/messages.ts';
+import { RUN_KIND, runKey } from '../run/messages.ts';
+import type { Decision, Letter } from '../runtime/actor.ts';
+import type { ActionState, StopCause, Verdict } from './action-state.ts';
+import { amendLast, closeAttempt, enterPhase, openAttempt, podOf, recordEvent } from './attempt-log.ts';
+import { deadlineOf, nextBound, timeoutFailure } from './bounds.ts';
+import type { ActionFacts } from './facts.ts';
+import type { Failure } from './failure.ts';
+import { type AbortAction, ACTION_KIND, type ActionMessage, actionKey } from './messages.ts';
+import { Phase } from './phase.ts';
+import { retryDelayMs, type TaskPolicy } from './policy.ts';
+
+/** Platform failures an action survives by further attempts, beyond those its executors survive by further pods. */
+export const MAX_SYSTEM_FAILURES = 3;
+/** First delay after a platform failure; it doubles with each. */
+const SYSTEM_RETRY_MS = 1_000;
+/** A closing parent looks again after this time even if a child's word got lost. */
+const CLOSING_RECHECK_MS = 5_000;
+const CACHE_HIT = 2;
+const CACHE_POPULATED = 3;
+const CONDITION = 3;
+
+/** How long a stopped pod may take to end by itself, in seconds. */
+export interface ActionSettings {
+  readonly graceSeconds: number;
+}
+
+/** The state being worked on and what it causes. Local to one call of `decide`. */
+interface Draft {
+  state: ActionState;
+  readonly letters: Letter[];
+}
+
+/**
+ * Folds the mail over the state, then takes the step that is due.
+ * Facts may be absent only when the action is already over.
+ */
+export function decide(
+  before: ActionState,
+  mail: readonly ActionMessage[],
+  now: Date,
+  facts: ActionFacts | undefined,
+  settings: ActionSettings,
+): Decision<ActionState> {
+  const draft: Draft = { state: before, letters: [] };
+  for (const message of mail) receive(draft, message, now, facts);
+  if (draft.state.stage !== 'done') advance(draft, now, needed(facts), settings);
+  const changed = draft.state !== before;
+  return {
+    state: draft.state,
+    letters: draft.letters,
+    changes: changed && isVisible(before, draft.state) ? [{ topic: String(before.runId), subject: before.name }] : [],
+    effects: [],
+  };
+}
+
+function receive(draft: Draft, message: ActionMessage, now: Date, facts: ActionFacts | undefined): void {
+  switch (message.type) {
+    case 'abort':
+      return receiveAbort(draft, message);
+    case 'child-ended':
+      return; // a doorbell: `close` counts the live children from the facts
+    case 'attempt-observed':
+      return receiveObservation(draft, message);
+    case 'attempt-ended':
+      return receiveEnd(draft, message, now, facts);
+  }
+}
+
+function receiveAbort(draft: Draft, message: AbortAction): void {
+  const { state } = draft;
+  if (state.stage === 'done') {
+    if (message.notifyParent) tellParent(draft);
+    return;
+  }
+  const machine = message.notifyParent ? { ...state.machine, notifyParent: true } : state.machine;
+  // With the verdict known there is nothing left to abort but the children, and they are on their way out.
+  const abort = state.stage === 'closing' ? state.abort : (state.abort ?? { reason: message.reason, by: message.by });
+  if (abort !== state.abort || machine.notifyParent !== state.machine.notifyParent) become(draft, { abort, machine });
+}
+
+/** A report about another attempt than the current one is old news (I2). */
+function receiveObservation(draft: Draft, { attempt, observation }: AttemptObserved): void {
+  const { state } = draft;
+  if (attempt !== state.attempt || (state.stage !== 'live' && state.stage !== 'stopping')) return;
+  const at = new Date(observation.atMs);
+  const noted = amendLast(state.attempts, last => ({
+    ...recordEvent(last, at, observation.phase, observation.reason),
+    outputUri: observation.outputUri,
+    ...(observation.pod === undefined ? {} : { pod: podOf(observation.pod) }),
+  }));
+  const seen = { attempts: noted, outputUri: observation.outputUri };
+  if (state.stage === 'stopping') return become(draft, seen);
+  const phase = observedPhase[observation.phase];
+  become(draft, {
+    ...seen,
+    phase,
+    attempts: enterPhase(noted, phase, at),
+    startedAt: phase === Phase.running ? (state.startedAt ?? at) : state.startedAt,
+    waitingFor: observation.reason,
+  });
+}
+
+function receiveEnd(draft: Draft, { attempt, outcome }: AttemptEnded, now: Date, facts: ActionFacts | undefined): void {
+  const { state } = draft;
+  if (attempt !== state.attempt || (state.stage !== 'live' && state.stage !== 'stopping')) return;
+  const policy = policyOf(needed(facts));
+  const at = new Date(outcome.atMs);
+  become(draft, {
+    outputUri: outcome.outputUri,
+    attempts: amendLast(state.attempts, last => ({
+      ...last,
+      outputUri: outcome.outputUri,
+      ...(outcome.hasReport ? { hasReport: true } : {}),
+      ...(outcome.pod === undefined ? {} : { pod: podOf(outcome.pod) }),
+      ...(outcome.logs[0] === undefined ? {} : { logUri: outcome.logs[0].uri }),
+    })),
+  });
+  // An abort that was accepted is kept even when the pod was faster: the caller was told it would be aborted.
+  if (state.abort !== null) return conclude(draft, at, now, { phase: Phase.aborted });
+  if (outcome.status === 'succeeded') return conclude(draft, at, now, { phase: Phase.succeeded });
+  if (outcome.status === 'failed') return fail(draft, at, now, policy, Phase.failed, outcome.failure);
+  const { stop } = state.machine;
+  if (stop === undefined || stop === 'abort') {
+    const failure: Failure = { code: 'Interrupted', kind: 'SYSTEM', message: outcome.reason, recoverable: true };
+    return fail(draft, at, now, policy, Phase.failed, failure);
+  }
+  const failure = timeoutFailure(stop, policy);
+  if (stop === 'deadline') return conclude(draft, at, now, { phase: Phase.timedOut, failure });
+  fail(draft, at, now, policy, Phase.timedOut, failure);
+}
+
+/** What is due without a letter. Each step moves on to another stage or to a later wake-up. */
+function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSettings): void {
+  switch (draft.state.stage) {
+    case 'new':
+      return begin(draft, now, facts);
+    case 'live':
+      return watchBounds(draft, now, facts, settings);
+    case 'stopping':
+      return abortChildren(draft, facts);
+    case 'backoff':
+      return awaitRetry(draft, now, facts);
+    case 'sleeping':
+      return sleep(draft, now);
+    case 'paused':
+      return awaitSignal(draft, now);
+    case 'closing':
+      return close(draft, now, facts);
+    case 'done':
+      return;
+  }
+}
+
+function begin(draft: Draft, now: Date, facts: ActionFacts): void {
+  const { state } = draft;
+  if (state.abort !== null) return finish(draft, now, { phase: Phase.aborted });
+  if (state.type === CONDITION) return pause(draft, now);
+  if (facts.recovered !== undefined) {
+    const { outputUri, run } = facts.recovered;
+    become(draft, { outputUri, recoveredFrom: { run, action: state.name } });
+    return finish(draft, now, { phase: Phase.recovered });
+  }
+  if (facts.cached !== undefined) {
+    const { outputUri } = facts.cached;
+    const attempts = openAttempt(state.attempts, state.attempt, now, { cacheStatus: CACHE_HIT, outputUri });
+    become(draft, { attempts, outputUri, cacheStatus: CACHE_HIT });
+    return finish(draft, now, { phase: Phase.succeeded });
+  }
+  if (facts.sleep !== undefined) return fallAsleep(draft, now, facts.sleep);
+  startAttempt(draft, now, facts);
+}
+
+function pause(draft: Draft, now: Date): void {
+  const { giveUpAt } = draft.state.machine;
+  become(draft, {
+    stage: 'paused',
+    phase: Phase.paused,
+    startedAt: now,
+    waitingFor: 'a signal',
+    wakeAt: giveUpAt === undefined ? null : new Date(giveUpAt),
+  });
+  awaitSignal(draft, now);
+}
+
+/** A signal that is there wins over a time-out that has just passed (executor.md 2.12). */
+function awaitSignal(draft: Draft, now: Date): void {
+  const { state } = draft;
+  if (state.hasValue) return finish(draft, now, { phase: Phase.succeeded });
+  if (state.abort !== null) return finish(draft, now, { phase: Phase.aborted });
+  const { giveUpAt } = state.machine;
+  if (giveUpAt === undefined || now.getTime() < giveUpAt) return;
+  const message = 'nobody signalled the condition before its time-out';
+  const failure: Failure = { code: 'ConditionTimedOut', kind: 'USER', message, recoverable: false };
+  finish(draft, now, { phase: Phase.timedOut, failure });
+}
+
+function fallAsleep(draft: Draft, now: Date, input: NonNullable<ActionFacts['sleep']>): void {
+  const opened = openAttempt(draft.state.attempts, draft.state.attempt, now);
+  become(draft, { attempts: opened });
+  if ('failure' in input) return finish(draft, now, { phase: Phase.failed, failure: input.failure });
+  become(draft, {
+    stage: 'sleeping',
+    phase: Phase.running,
+    attempts: enterPhase(opened, Phase.running, now),
+    startedAt: now,
+    waitingFor: `its sleep of ${input.ms / 1000} s to be over`,
+    wakeAt: new Date(now.getTime() + input.ms),
+  });
+  sleep(draft, now);
+}
+
+function sleep(draft: Draft, now: Date): void {
+  const { state } = draft;
+  if (state.abort !== null) return finish(draft, now, { phase: Phase.aborted });
+  if (state.wakeAt === null || now >= state.wakeAt) finish(draft, now, { phase: Phase.succeeded });
+}
+
+function startAttempt(draft: Draft, now: Date, facts: ActionFacts): void {
+  const { state } = draft;
+  const { run } = facts;
+  const plan: AttemptPlan = {
+    project: run.project,
+    domain: run.domain,
+    run: run.name,
+    specDigest: state.specDigest,
+    inputUri: state.inputUri,
+    outputBase: run.outputBase,
+    rawDataPrefix: run.rawDataPrefix,
+    runStartedAtMs: run.startedAtMs,
+    depth: state.depth,
+  };
+  const { retryAt: _over, ...machine } = state.machine;
+  const attempt = state.attempts.length + 1;
+  become(draft, {
+    stage: 'live',
+    phase: Phase.queued,
+    attempt,
+    attempts: openAttempt(state.attempts, attempt, now),
+    waitingFor: 'its executor to create the pod',
+    machine: { ...machine, hadPod: true },
+  });
+  become(draft, { wakeAt: nextBound(draft.state, policyOf(facts))?.at ?? null });
+  tellExecutor(draft, { type: 'start', plan });
+}
+
+function watchBounds(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSettings): void {
+  const { state } = draft;
+  if (state.abort !== null) {
+    stopAttempt(draft, 'abort', state.abort.reason, settings);
+    return abortChildren(draft, facts);
+  }
+  const policy = policyOf(facts);
+  const bound = nextBound(state, policy);
+  if (bound !== null && now >= bound.at) {
+    return stopAttempt(draft, bound.cause, timeoutFailure(bound.cause, policy).message, settings);
+  }
+  if (bound?.at.getTime() !== state.wakeAt?.getTime()) become(draft, { wakeAt: bound?.at ?? null });
+}
+
+function stopAttempt(draft: Draft, cause: StopCause, reason: string, settings: ActionSettings): void {
+  tellExecutor(draft, { type: 'terminate', reason, graceSeconds: settings.graceSeconds });
+  become(draft, {
+    stage: 'stopping',
+    machine: { ...draft.state.machine, stop: cause },
+    waitingFor: `its pod to end (${reason})`,
+    wakeAt: null,
+  });
+}
+
+/** The attempt failed: another one if the budget of its kind allows, else the verdict. */
+function fail(draft: Draft, at: Date, now: Date, policy: TaskPolicy, phase: number, failure: Failure): void {
+  const { state } = draft;
+  const system = failure.kind === 'SYSTEM';
+  const userFailures = (state.machine.userFailures ?? 0) + (system ? 0 : 1);
+  const systemFailures = (state.machine.systemFailures ?? 0) + (system ? 1 : 0);
+  const budgetLeft = system ? systemFailures <= MAX_SYSTEM_FAILURES : userFailures <= policy.retries;
+  if (!failure.recoverable || !budgetLeft) return conclude(draft, at, now, { phase, failure });
+
+  const delayMs = system ? SYSTEM_RETRY_MS * 2 ** (systemFailures - 1) : retryDelayMs(policy, userFailures);
+  const retryAt = new Date(at.getTime() + delayMs);
+  const deadline = deadlineOf(state, policy);
+  const { stop: _over, ...machine } = state.machine;
+  become(draft, {
+    stage: 'backoff',
+    phase: Phase.queued,
+    attempts: closeAttempt(state.attempts, at, phase, failure),
+    machine: { ...machine, userFailures, systemFailures, retryAt: retryAt.getTime() },
+    waitingFor: system
+      ? `another attempt after platform failure ${systemFailures} of at most ${MAX_SYSTEM_FAILURES}`
+      : `retry ${userFailures} of ${policy.retries}, ${delayMs / 1000} s after the failure`,
+    wakeAt: deadline !== null && deadline < retryAt ? deadline : retryAt,
+  });
+}
+
+function awaitRetry(draft: Draft, now: Date, facts: ActionFacts): void {
+  const { state } = draft;
+  if (state.abort !== null) return conclude(draft, now, now, { phase: Phase.aborted });
+  const policy = policyOf(facts);
+  const deadline = deadlineOf(state, policy);
+  if (deadline !== null && now >= deadline) {
+    return conclude(draft, now, now, { phase: Phase.timedOut, failure: timeoutFailure('deadline', policy) });
+  }
+  const { retryAt } = state.machine;
+  if (retryAt === undefined || now.getTime() >= retryAt) startAttempt(draft, now, facts);
+}
+
+/** The last attempt is over. From this commit on Enqueue refuses children; those that live are read in the next drain. */
+function conclude(draft: Draft, at: Date, now: Date, verdict: Verdict): void {
+  const { state } = draft;
+  const { stop: _stopped, retryAt: _over, ...machine } = state.machine;
+  become(draft, {
+    stage: 'closing',
+    attempts: closeAttempt(state.attempts, at, verdict.phase, verdict.failure),
+    machine: { ...machine, verdict },
+    waitingFor: 'its children to end',
+    wakeAt: now,
+  });
+}
+
+/** Only children read after the commit that entered `closing` are known to be all: `conclude` never gets here itself. */
+function close(draft: Draft, now: Date, facts: ActionFacts): void {
+  const { state } = draft;
+  if (!facts.closing) return;
+  const children = facts.liveChildren ?? [];
+  const verdict = state.machine.verdict!;
+  if (children.length === 0) {
+    const publish = verdict.phase === Phase.succeeded && policyOf(facts).cacheable && state.cacheKey !== null;
+    if (publish) {
+      const entry = { scope: facts.run.cacheScope, key: state.cacheKey!, outputUri: state.outputUri ?? '' };
+      become(draft, { cacheEntry: entry, cacheStatus: CACHE_POPULATED });
+    }
+    return finish(draft, now, verdict);
+  }
+  abortChildren(draft, facts);
+  become(draft, {
+    waitingFor: `${children.length} ${children.length === 1 ? 'child' : 'children'} to end`,
+    wakeAt: new Date(now.getTime() + CLOSING_RECHECK_MS),
+  });
+}
+
+/** Idempotent: a child that was told before only learns that its parent wants word. */
+function abortChildren(draft: Draft, facts: ActionFacts): void {
+  const { state } = draft;
+  const ending = endings[state.machine.verdict?.phase ?? 0] ?? 'is ending';
+  const { reason, by } = state.abort ?? { reason: `parent action ${state.name} ${ending}`, by: null };
+  for (const child of facts.liveChildren ?? []) {
+    const body: AbortAction = { type: 'abort', reason, by, notifyParent: true };
+    draft.letters.push({ to: { kind: ACTION_KIND, key: actionKey(state.runId, child) }, body });
+  }
+}
+
+/** The one place where an action becomes terminal (I1). */
+function finish(draft: Draft, now: Date, verdict: Verdict): void {
+  const { state } = draft;
+  const attempts = closeAttempt(state.attempts, now, verdict.phase, verdict.failure);
+  const lastEnd = attempts.at(-1)?.endedAt;
+  const { userFailures = 0, systemFailures = 0 } = state.machine;
+  become(draft, {
+    stage: 'done',
+    phase: verdict.phase,
+    failure: verdict.failure ?? null,
+    attempts,
+    endedAt: lastEnd === undefined ? now : new Date(lastEnd),
+    waitingFor: null,
+    wakeAt: null,
+    machine: { userFailures, systemFailures },
+  });
+  if (state.parent === null) {
+    draft.letters.push({ to: { kind: RUN_KIND, key: runKey(state.runId) }, body: { type: 'root-ended' } });
+  }
+  if (state.machine.notifyParent === true) tellParent(draft);
+}
+
+function tellParent(draft: Draft): void {
+  const { runId, parent, name } = draft.state;
+  if (parent === null) return;
+  draft.letters.push({
+    to: { kind: ACTION_KIND, key: actionKey(runId, parent) },
+    body: { type: 'child-ended', child: name },
+  });
+}
+
+function tellExecutor(draft: Draft, body: StartAttempt | TerminateAttempt): void {
+  const { runId, name, attempt } = draft.state;
+  draft.letters.push({ to: { kind: EXECUTOR_KIND, key: executorKey(runId, name, attempt) }, body });
+}
+
+function become(draft: Draft, fields: Partial<ActionState>): void {
+  draft.state = { ...draft.state, ...fields };
+}
+
+function needed(facts: ActionFacts | undefined): ActionFacts {
+  if (facts === undefined) throw new Error('an action that is not over was loaded without its facts');
+  return facts;
+}
+
+function policyOf(facts: ActionFacts): TaskPolicy {
+  if (facts.policy === undefined) throw new Error('a task action was loaded without the policy of its task');
+  return facts.policy;
+}
+
+const observedPhase: Record<AttemptPhase, number> = {
+  queued: Phase.queued,
+  'waiting-for-resources': Phase.waitingForResources,
+  initializing: Phase.initializing,
+  running: Phase.running,
+};
+
+const endings: Record<number, string> = {
+  [Phase.succeeded]: 'has succeeded',
+  [Phase.failed]: 'has failed',
+  [Phase.aborted]: 'was aborted',
+  [Phase.timedOut]: 'has timed out',
+};
+
+/** Private bookkeeping is no news to anyone who watches. */
+function isVisible(before: ActionState, after: ActionState): boolean {
+  return (
+    before.phase !== after.phase ||
+    before.attempt !== after.attempt ||
+    before.attempts !== after.attempts ||
+    before.outputUri !== after.outputUri ||
+    before.waitingFor !== after.waitingFor
+  );
+}
