@@ -1,0 +1,158 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ObjectStoreError } from '../storage/object-errors.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
+import { forEachBounded } from './bounded.ts';
+import { asFailure, CopilotFailure, declarationFailure, systemFailure, userFailure } from './failure.ts';
+
+/** Files in flight at once: four keep a link busy, and four times a part of a multipart upload fits the container's memory. */
+export const PARALLEL_FILES = 4;
+
+const ATTEMPTS = 5;
+const FILE_MODE = 0o777;
+
+export type RemoteOptions = {
+  /** First wait between two attempts; it doubles with each. Default 500. */
+  retryDelayMs?: number;
+  /** Ends everything under way; the reason becomes the failure. */
+  signal: AbortSignal;
+};
+
+/** An error that another try may not meet again: the network, or a server that is busy or broken. */
+class Transient extends Error {}
+
+const isHttp = (uri: string): boolean => /^https?:\/\//.test(uri);
+
+const isTransient = (thrown: unknown): boolean =>
+  thrown instanceof Transient || (thrown instanceof ObjectStoreError && thrown.code === 'unavailable');
+
+/** What went wrong at `uri`, with the blame: what is absent, too large or misnamed is the user's, all else the platform's. */
+const failureAt = (thrown: unknown): CopilotFailure => {
+  if (thrown instanceof CopilotFailure) return thrown;
+  if (!(thrown instanceof ObjectStoreError)) return asFailure(thrown);
+  const isUsers = ['not-found', 'invalid-uri', 'too-large'].includes(thrown.code);
+  return (isUsers ? userFailure : systemFailure)(thrown.message, { cause: thrown });
+};
+
+/** Remote data (an object store, and plain http(s) for reading) as files: streams, retries, never more in memory than a chunk. */
+export class Remote {
+  readonly #store: ObjectStore;
+  readonly #signal: AbortSignal;
+  readonly #retryDelayMs: number;
+
+  constructor(store: ObjectStore, { signal, retryDelayMs = 500 }: RemoteOptions) {
+    this.#store = store;
+    this.#signal = signal;
+    this.#retryDelayMs = retryDelayMs;
+  }
+
+  /** All bytes of one object. @throws CopilotFailure, also when there are more than `maxBytes`. */
+  read(uri: string, maxBytes: number): Promise<Uint8Array> {
+    return this.#retried(() => this.#store.read(uri, { maxBytes }));
+  }
+
+  /** Stores `body` as the object `uri`. @throws CopilotFailure. */
+  async write(uri: string, body: Uint8Array, contentType: string): Promise<void> {
+    await this.#retried(() => this.#store.put(uri, body, { contentType }));
+  }
+
+  /** Copies one object, or what an http(s) URL answers, to the file `target`. Returns its size in bytes. */
+  async fetchFile(uri: string, target: string): Promise<number> {
+    await mkdir(path.dirname(target), { recursive: true });
+    return this.#retried(() => (isHttp(uri) ? this.#fetchHttp(uri, target) : this.#fetchObject(uri, target)));
+  }
+
+  /** Copies everything below the prefix `uri` to the directory `target`, which is there afterwards even if empty. */
+  async fetchTree(uri: string, target: string): Promise<{ files: number; bytes: number }> {
+    if (isHttp(uri))
+      throw declarationFailure(`${uri}: a directory cannot be read over http; copy it to the object store`);
+    const prefix = uri.endsWith('/') ? uri : `${uri}/`;
+    await mkdir(target, { recursive: true });
+    let bytes = 0;
+    const files = await forEachBounded(this.#listed(prefix), PARALLEL_FILES, async object => {
+      bytes += await this.fetchFile(object, path.join(target, ...object.slice(prefix.length).split('/')));
+    });
+    return { files, bytes };
+  }
+
+  /** A structured dataset: the tree below `uri`, or the object `uri` itself when there is no tree. */
+  async fetchDataset(uri: string, target: string): Promise<void> {
+    const single =
+      isHttp(uri) || (!uri.endsWith('/') && (await this.#retried(() => this.#store.head(uri))) !== undefined);
+    await (single ? this.fetchFile(uri, target) : this.fetchTree(uri, target));
+  }
+
+  /** Stores the file `source` as the object `uri`. Returns its size in bytes. */
+  async storeFile(source: string, uri: string): Promise<number> {
+    const stored = await this.#retried(() => this.#store.put(uri, createReadStream(source, { signal: this.#signal })));
+    return stored.size;
+  }
+
+  async #fetchObject(uri: string, target: string): Promise<number> {
+    const { body, length } = await this.#store.open(uri);
+    const written = await this.#save(body, target);
+    if (written !== length) throw new Transient(`${uri} ended after ${written} of ${length} bytes`);
+    return written;
+  }
+
+  async #fetchHttp(uri: string, target: string): Promise<number> {
+    const response = await fetch(uri, { signal: this.#signal }).catch((cause: Error) => {
+      throw new Transient(
+        `${uri} cannot be reached (${(cause.cause as Error | undefined)?.message ?? cause.message})`,
+        { cause },
+      );
+    });
+    if (response.ok) return response.body === null ? this.#save([], target) : this.#save(response.body, target);
+    await response.body?.cancel();
+    const told = `${uri} answered ${response.status} ${response.statusText}`;
+    if (response.status >= 500 || response.status === 429 || response.status === 408) throw new Transient(told);
+    throw userFailure(`${told}; check that the URL is right and readable without a login`);
+  }
+
+  async #save(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, target: string): Promise<number> {
+    const file = createWriteStream(target, { mode: FILE_MODE });
+    try {
+      await pipeline(body, file, { signal: this.#signal });
+    } catch (cause) {
+      // The local disk answers with errno codes of its own; another try does not make room.
+      const code = (cause as NodeJS.ErrnoException).code;
+      if (code === 'ENOSPC' || code === 'EACCES' || code === 'ENAMETOOLONG' || code === 'EISDIR') {
+        throw systemFailure(`cannot write ${target}: ${(cause as Error).message}`, { cause });
+      }
+      if (cause instanceof ObjectStoreError) throw cause;
+      throw new Transient(`the transfer to ${target} broke off: ${(cause as Error).message}`, { cause });
+    }
+    return file.bytesWritten;
+  }
+
+  async *#listed(prefix: string): AsyncGenerator<string> {
+    try {
+      for await (const { uri } of this.#store.list(prefix)) {
+        // A key that ends with a slash is the empty marker some consoles leave for a folder.
+        if (!uri.endsWith('/')) yield uri;
+      }
+    } catch (thrown) {
+      throw failureAt(thrown);
+    }
+  }
+
+  async #retried<T>(work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        this.#signal.throwIfAborted();
+        return await work();
+      } catch (thrown) {
+        if (this.#signal.aborted) throw failureAt(this.#signal.reason);
+        if (!isTransient(thrown)) throw failureAt(thrown);
+        if (attempt === ATTEMPTS) {
+          throw systemFailure(`${(thrown as Error).message} (tried ${ATTEMPTS} times)`, { cause: thrown });
+        }
+      }
+      const delayMs = this.#retryDelayMs * 2 ** (attempt - 1);
+      await sleep(delayMs, undefined, { signal: this.#signal }).catch(() => {});
+    }
+  }
+}
