@@ -11,11 +11,6 @@ export function executorKey(runId: number, action: string, attempt: number): str
   return `${runId}.${action}.${attempt}`;
 }
 
-/** Key of the action actor an attempt belongs to. */
-export function actionKey(runId: number, action: string): string {
-  return `${runId}.${action}`;
-}
-
 /**
  * The parts of an executor's key. Action names never hold a dot, so the first and the last one delimit.
  * @throws RangeError when it is no such key

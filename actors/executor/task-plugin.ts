@@ -38,7 +38,7 @@ const CLUSTER_TYPES: ReadonlySet<string> = new Set([
 ]);
 
 /** `device_class` of AppleSilicon, newer than the contract we compile (sdk-2.12.md 2.8). */
-const APPLE_SILICON_CLASS = 5;
+const APPLE_SILICON_CLASS: number = 5;
 
 /**
  * Makes sure that the task can run here at all, before anything is created for it. Task types are told apart without
