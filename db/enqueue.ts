@@ -1,0 +1,225 @@
+/** The writes that bring runs and actions into being. All take the connection of the caller's transaction. */
+import { createHash } from 'node:crypto';
+import type { Machine } from '../actors/action/action-state.ts';
+import type { Failure } from '../actors/action/failure.ts';
+import type { CreateRun } from '../actors/run/commands.ts';
+import type { Sql } from './sql.ts';
+
+/** Digest under which a spec is stored: sha256 of its bytes, hex. */
+export function specDigest(body: Uint8Array): string {
+  return createHash('sha256').update(body).digest('hex');
+}
+
+const insertSpecs = {
+  name: 'spec-insert',
+  text: `insert into spec (digest, body) select digest, body from unnest($1::text[], $2::bytea[]) as s(digest, body)
+    on conflict (digest) do nothing`,
+};
+
+/** Stores specs that are not there yet. */
+export async function storeSpecs(tx: Sql, bodies: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  if (bodies.size === 0) return;
+  // In one order everywhere, so that two transactions with the same new specs wait for each other instead of deadlocking.
+  const digests = [...bodies.keys()].sort();
+  await tx.query(insertSpecs, [digests, digests.map(digest => Buffer.from(bodies.get(digest)!))]);
+}
+
+const insertRun = {
+  name: 'run-insert',
+  text: `insert into run (project, domain, name, fingerprint, spec, source, labels, trigger_name, trigger_task_name,
+      trigger_revision, output_base, raw_data_prefix, start_time, created_by, created_by_subject)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    on conflict (project, domain, name) do nothing returning id`,
+};
+
+/** Inserts the run row; null when the name is taken. */
+export async function insertRunRow(
+  tx: Sql,
+  command: CreateRun,
+  name: string,
+  outputBase: string,
+): Promise<number | null> {
+  const { path, trigger, createdBy } = command;
+  const rows = await tx.query<{ id: number }>(insertRun, [
+    path.project,
+    path.domain,
+    name,
+    command.fingerprint,
+    Buffer.from(command.runSpec),
+    command.source,
+    JSON.stringify(command.labels),
+    trigger?.name ?? null,
+    trigger?.taskName ?? null,
+    trigger?.revision ?? null,
+    outputBase,
+    command.rawDataPrefix,
+    command.startTime,
+    createdBy === null ? null : JSON.stringify(createdBy),
+    subjectOf(createdBy),
+  ]);
+  return rows[0]?.id ?? null;
+}
+
+const findRun = {
+  name: 'run-fingerprint',
+  text: 'select id, fingerprint from run where project = $1 and domain = $2 and name = $3',
+};
+
+/** The run that holds a name. */
+export async function runHolding(
+  tx: Sql,
+  path: { project: string; domain: string },
+  name: string,
+): Promise<{ id: number; fingerprint: string } | null> {
+  const rows = await tx.query<{ id: number; fingerprint: string }>(findRun, [path.project, path.domain, name]);
+  return rows[0] ?? null;
+}
+
+/** A new row of `action`. Timestamps of traces are the client's; everything else begins now. */
+export interface NewAction {
+  readonly runId: number;
+  readonly name: string;
+  readonly parent: string | null;
+  readonly depth: number;
+  readonly type: number;
+  readonly group: string | null;
+  readonly stage: 'new' | 'done';
+  readonly phase: number;
+  readonly specDigest: string;
+  readonly task: { project: string; domain: string; name: string; version: string } | null;
+  readonly taskType: string;
+  readonly shortName: string;
+  readonly environment: string;
+  readonly functionName: string;
+  readonly inputUri: string;
+  readonly cacheKey: string | null;
+  readonly outputUri: string | null;
+  readonly failure: Failure | null;
+  readonly machine: Machine;
+  readonly createdAt: Date;
+  readonly endedAt: Date | null;
+}
+
+const insert = {
+  name: 'action-insert',
+  text: `insert into action (run_id, name, parent, depth, type, group_name, stage, phase, spec_digest, task_project,
+      task_domain, task_name, task_version, task_type, short_name, environment, function_name, input_uri, cache_key,
+      output_uri, failure, machine, created_at, started_at, ended_at, waiting_for, wake_at)
+    select run_id, name, parent, depth, type, group_name, stage, phase, spec_digest, task_project, task_domain, task_name,
+      task_version, task_type, short_name, environment, function_name, input_uri, cache_key, output_uri, failure, machine,
+      created_at, started_at, ended_at,
+      case when stage = 'new' then 'its first look' end, case when stage = 'new' then now() end
+    from jsonb_to_recordset($1::jsonb) as a(run_id bigint, name text, parent text, depth integer, type smallint,
+      group_name text, stage text, phase smallint, spec_digest text, task_project text, task_domain text, task_name text,
+      task_version text, task_type text, short_name text, environment text, function_name text, input_uri text,
+      cache_key text, output_uri text, failure jsonb, machine jsonb, created_at timestamptz, started_at timestamptz,
+      ended_at timestamptz)
+    on conflict (run_id, name) do nothing returning run_id, name`,
+};
+
+/** Inserts actions that do not exist yet, in the given order; answers those inserted as `<run id>.<name>`. */
+export async function insertActions(tx: Sql, actions: readonly NewAction[]): Promise<ReadonlySet<string>> {
+  if (actions.length === 0) return new Set();
+  const body = actions.map(action => ({
+    run_id: action.runId,
+    name: action.name,
+    parent: action.parent,
+    depth: action.depth,
+    type: action.type,
+    group_name: action.group,
+    stage: action.stage,
+    phase: action.phase,
+    spec_digest: action.specDigest,
+    task_project: action.task?.project ?? null,
+    task_domain: action.task?.domain ?? null,
+    task_name: action.task?.name ?? action.functionName,
+    task_version: action.task?.version ?? null,
+    task_type: action.taskType,
+    short_name: action.shortName,
+    environment: action.environment,
+    function_name: action.functionName,
+    input_uri: action.inputUri,
+    cache_key: action.cacheKey,
+    output_uri: action.outputUri,
+    failure: action.failure,
+    machine: action.machine,
+    created_at: action.createdAt,
+    started_at: action.endedAt === null ? null : action.createdAt,
+    ended_at: action.endedAt,
+  }));
+  const rows = await tx.query<{ run_id: number; name: string }>(insert, [JSON.stringify(body)]);
+  return new Set(rows.map(row => `${row.run_id}.${row.name}`));
+}
+
+/** A parent as Enqueue finds it, locked so that it cannot begin to close before the caller's commit. */
+export interface ParentRow {
+  readonly run_id: number;
+  readonly name: string;
+  readonly depth: number;
+  readonly stage: string;
+  readonly phase: number;
+  readonly run_state: string;
+  readonly run_abort_reason: string | null;
+}
+
+const lockParents = {
+  name: 'action-lock-parents',
+  text: `select a.run_id, a.name, a.depth, a.stage, a.phase, r.state as run_state, r.abort_reason as run_abort_reason
+    from unnest($1::bigint[], $2::text[]) as wanted(run_id, name)
+      join action a using (run_id, name) join run r on r.id = a.run_id
+    order by a.run_id, a.name for share of a`,
+};
+
+/** The parents that exist, each under a share lock (see actors/action/decide.ts: `closing`). */
+export async function lockedParents(
+  tx: Sql,
+  parents: readonly { runId: number; name: string }[],
+): Promise<ParentRow[]> {
+  return tx.query<ParentRow>(lockParents, [parents.map(parent => parent.runId), parents.map(parent => parent.name)]);
+}
+
+const signal = {
+  name: 'action-signal',
+  text: `update action set value = $3, signalled_by = $4, wake_at = now(), updated_at = now(), version = version + 1
+    where run_id = $1 and name = $2 and type = 3 and value is null and phase not in (5, 6, 7, 8, 10) returning name`,
+};
+
+/** Gives a live condition its value; false when it has one, is over or is none. The machine turns it into SUCCEEDED. */
+export async function signalCondition(
+  tx: Sql,
+  runId: number,
+  name: string,
+  value: Uint8Array,
+  by: object | null,
+): Promise<boolean> {
+  const rows = await tx.query(signal, [runId, name, Buffer.from(value), by === null ? null : JSON.stringify(by)]);
+  return rows.length > 0;
+}
+
+const glance = {
+  name: 'action-glance',
+  text: `select a.type, a.phase, a.stage, a.value, s.body as spec
+    from action a left join spec s on s.digest = a.spec_digest where a.run_id = $1 and a.name = $2`,
+};
+
+/** What the doors of abort and signal must know of an action; null when there is none. */
+export async function glanceAtAction(
+  db: Sql,
+  runId: number,
+  name: string,
+): Promise<{ type: number; phase: number; stage: string; value: Uint8Array | null; spec: Uint8Array | null } | null> {
+  const rows = await db.query<{
+    type: number;
+    phase: number;
+    stage: string;
+    value: Buffer | null;
+    spec: Buffer | null;
+  }>(glance, [runId, name]);
+  return rows[0] ?? null;
+}
+
+/** The subject of an identity as the SDK's `created_by` filter names it (services.md §6.2); null for nobody. */
+function subjectOf(identity: CreateRun['createdBy']): string | null {
+  const principal = (identity?.user ?? identity?.application) as { id?: { subject?: unknown } } | undefined;
+  return typeof principal?.id?.subject === 'string' ? principal.id.subject : null;
+}
