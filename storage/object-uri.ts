@@ -9,9 +9,10 @@ export interface ObjectLocation {
 const SCHEME = 's3://';
 const MAX_KEY_BYTES = 1024;
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
-// Control characters, and the two code points no XML 1.0 document may carry (a listing could not show such a key).
+// Control characters, the two code points no XML 1.0 document may carry (a listing could not show such a key), and the last code point,
+// which listings use as "behind everything in this folder".
 // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
-const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\ufffe\uffff]/;
+const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\ufffe\uffff\u{10ffff}]/u;
 
 /**
  * Splits `s3://bucket/key`. Rules from services.md §13.1 and sdk.md §6.3: no empty, `.` or `..` segments (some clients cannot list
@@ -61,7 +62,7 @@ function checkKey(uri: string, key: string, options: { lastMayBeDots?: boolean }
   if (key === '') throw new InvalidObjectUri(uri, 'has no key after the bucket');
   if (Buffer.byteLength(key) > MAX_KEY_BYTES)
     throw new InvalidObjectUri(uri, `has a key of more than ${MAX_KEY_BYTES} bytes`);
-  if (FORBIDDEN.test(key)) throw new InvalidObjectUri(uri, 'contains a control character; remove it');
+  if (FORBIDDEN.test(key)) throw new InvalidObjectUri(uri, 'contains a control character or a noncharacter; remove it');
   if (!key.isWellFormed()) throw new InvalidObjectUri(uri, 'is not well-formed Unicode');
   const segments = key.split('/');
   if (options.lastMayBeDots) segments.pop();
