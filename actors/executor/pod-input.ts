@@ -47,4 +47,10 @@ export interface PodSettings {
     readonly tolerations?: readonly V1Toleration[];
     readonly nodeSelector?: Readonly<Record<string, string>>;
   };
+  /** The program that brings the inputs of raw containers and takes their outputs. */
+  readonly copilot: {
+    readonly image: string;
+    /** How to start it, without its arguments. */
+    readonly command: readonly string[];
+  };
 }

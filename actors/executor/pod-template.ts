@@ -1,24 +1,18 @@
-import type { V1Affinity, V1Container, V1EnvVar, V1Pod, V1PodSpec, V1Volume } from '@kubernetes/client-node';
+import type { V1Container, V1EnvVar, V1Pod, V1PodSpec, V1Volume } from '@kubernetes/client-node';
+import { CopilotFailure } from '../../copilot/failure.ts';
+import { type CopilotOptions, copilotContainers, withCopilot } from '../../copilot/injection.ts';
 import type { SharedMemory } from '../../proto/gen/flyteidl2/core/tasks_pb.js';
-import { acceleratorPlacement } from './accelerators.ts';
 import { renderText, type TemplateValues } from './args.ts';
 import { envFrom, envOf, mergeEnv } from './env.ts';
-import { executorKey } from './messages.ts';
-import { identifierOf, isMetadataKey, labelValue, podName } from './names.ts';
+import { identifierOf, podName } from './names.ts';
 import type { PodInput, PodSettings } from './pod-input.ts';
+import { podAnnotations, podLabels } from './pod-metadata.ts';
+import { podPlacement } from './pod-placement.ts';
 import { quantityOf } from './quantity.ts';
 import { type RawPod, rawPod } from './raw-pod.ts';
 import { completeResources } from './resources.ts';
-import { DEPTH_ANNOTATION } from './runtime/pod-runtime.ts';
 import { type SecretReferences, secretReferences } from './secrets.ts';
 import { BAD_TASK, TaskRefused } from './task-refusal.ts';
-
-/** Annotation: key of the executor a pod belongs to. */
-export const EXECUTOR_ANNOTATION = 'starling.dev/executor';
-/** Annotation: which pod of its attempt it is, from 1. */
-export const INCARNATION_ANNOTATION = 'starling.dev/incarnation';
-/** Annotation that tools (`kubectl logs`) and pod-status.ts read: the container whose exit decides. */
-export const PRIMARY_ANNOTATION = 'kubectl.kubernetes.io/default-container';
 
 /**
  * The Kubernetes pod of one incarnation of an attempt: what the task asks for, the run's options on top of it, and what
@@ -38,7 +32,7 @@ export function buildPod(input: PodInput, settings: PodSettings): V1Pod {
   const { containers, initContainers, ...rest } = raw.spec;
   const spec: V1PodSpec = {
     ...rest,
-    ...placement(rest, input, settings, raw),
+    ...podPlacement(rest, input, settings, raw),
     restartPolicy: 'Never',
     enableServiceLinks: false,
     containers: containers.map(shape),
@@ -49,16 +43,17 @@ export function buildPod(input: PodInput, settings: PodSettings): V1Pod {
   if (secrets.volumes.length > 0) spec.volumes = [...(spec.volumes ?? []), ...secrets.volumes];
   const memory = input.template.extendedResources?.sharedMemory;
   if (memory !== undefined) shareMemory(spec, raw.primary, memory);
+  const loading = dataLoading(input, settings);
   return {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: {
       name,
       namespace: settings.namespace,
-      labels: labels(input, settings, raw),
-      annotations: annotations(input, raw),
+      labels: podLabels(input, settings, raw),
+      annotations: podAnnotations(input, raw),
     },
-    spec,
+    spec: loading === undefined ? spec : bringData(spec, raw.primary, loading),
   };
 }
 
@@ -112,7 +107,7 @@ function taskEnv({ template }: PodInput): Record<string, string> {
 
 /** What the SDK in the pod needs to know where it is and whom to talk to (sdk.md §5.2). */
 function platformEnv({ identity, plan }: PodInput, settings: PodSettings, pod: string): V1EnvVar[] {
-  const { gateway, store } = settings;
+  const { gateway } = settings;
   return envFrom({
     ACTION_NAME: identity.action,
     RUN_NAME: identity.run,
@@ -127,11 +122,18 @@ function platformEnv({ identity, plan }: PodInput, settings: PodSettings, pod: s
     _U_EP_OVERRIDE: gateway.endpoint,
     // Left out rather than `false`: any text may count as true to older clients.
     ...(gateway.insecure && { _U_INSECURE: 'true' }),
+    ...storeEnv(settings),
+  });
+}
+
+/** How the SDK and the co-pilot reach the object store (sdk.md §6.2). */
+function storeEnv({ store }: PodSettings): Record<string, string> {
+  return {
     ...(store.endpoint !== undefined && { FLYTE_AWS_ENDPOINT: store.endpoint }),
     ...(store.accessKeyId !== undefined && { FLYTE_AWS_ACCESS_KEY_ID: store.accessKeyId }),
     ...(store.secretAccessKey !== undefined && { FLYTE_AWS_SECRET_ACCESS_KEY: store.secretAccessKey }),
     ...(store.region !== undefined && { AWS_REGION: store.region }),
-  });
+  };
 }
 
 /** What the placeholders of command lines stand for (sdk.md §5.1, executor.md 3.5). */
@@ -160,60 +162,6 @@ function serviceAccount({ runSpec, template }: PodInput, settings: PodSettings):
   return ofRun || template.securityContext?.runAs?.k8sServiceAccount || settings.serviceAccount;
 }
 
-function placement(spec: Partial<V1PodSpec>, input: PodInput, settings: PodSettings, raw: RawPod): Partial<V1PodSpec> {
-  const interruptible = isInterruptible(input) ? settings.interruptible : undefined;
-  const accelerator = acceleratorOf(input, raw);
-  const tolerations = [
-    ...(interruptible?.tolerations ?? []),
-    ...(accelerator?.tolerations ?? []),
-    ...(spec.tolerations ?? []),
-  ];
-  const requirements = accelerator?.requirements ?? [];
-  return {
-    ...(tolerations.length > 0 && { tolerations }),
-    ...(interruptible?.nodeSelector !== undefined && {
-      nodeSelector: { ...interruptible.nodeSelector, ...spec.nodeSelector },
-    }),
-    ...(requirements.length > 0 && { affinity: requireNodes(spec.affinity, requirements) }),
-  };
-}
-
-function isInterruptible({ runSpec, template }: PodInput): boolean {
-  return runSpec.interruptible ?? template.metadata?.interruptibleValue.value === true;
-}
-
-/** Placement counts only when a container really asks for a device (executor.md 3.8). */
-function acceleratorOf(input: PodInput, raw: RawPod) {
-  const accelerator = input.template.extendedResources?.gpuAccelerator;
-  if (accelerator === undefined) return undefined;
-  const counted = /\/(gpu|tpu|neuron|gaudi)$/;
-  const asks = raw.spec.containers.some(container =>
-    Object.keys({ ...container.resources?.limits, ...container.resources?.requests }).some(key => counted.test(key)),
-  );
-  return asks ? acceleratorPlacement(accelerator) : undefined;
-}
-
-/** Terms are alternatives, so a requirement goes into every one of them. */
-function requireNodes(
-  affinity: V1Affinity | undefined,
-  requirements: ReturnType<typeof acceleratorPlacement>['requirements'],
-): V1Affinity {
-  const required = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  const terms = required === undefined || required.nodeSelectorTerms.length === 0 ? [{}] : required.nodeSelectorTerms;
-  return {
-    ...affinity,
-    nodeAffinity: {
-      ...affinity?.nodeAffinity,
-      requiredDuringSchedulingIgnoredDuringExecution: {
-        nodeSelectorTerms: terms.map(term => ({
-          ...term,
-          matchExpressions: [...('matchExpressions' in term ? (term.matchExpressions ?? []) : []), ...requirements],
-        })),
-      },
-    },
-  };
-}
-
 /** A memory-backed volume in the primary container, as PyTorch data loaders want it (executor.md 3.8). */
 function shareMemory(spec: V1PodSpec, primary: string, memory: SharedMemory): void {
   const { mountName, mountPath, sizeLimit } = memory;
@@ -239,46 +187,30 @@ function shareMemory(spec: V1PodSpec, primary: string, memory: SharedMemory): vo
   container.volumeMounts = [...(container.volumeMounts ?? []), { name: mountName, mountPath }];
 }
 
-function labels({ identity, runSpec, template }: PodInput, settings: PodSettings, raw: RawPod): Record<string, string> {
-  const own = {
-    'flyte.org/managed': 'true',
-    'flyte.org/project': identity.project,
-    'flyte.org/domain': identity.domain,
-    'flyte.org/run': identity.run,
-    'flyte.org/action': identity.action,
-    'flyte.org/action-type': 'task',
-    'flyte.org/is-root': String(identity.action === 'a0'),
-    'starling.dev/run-id': String(identity.runId),
-    organization: settings.org,
-    project: identity.project,
-    domain: identity.domain,
-    run: identity.run,
-    action: identity.action,
-    attempt: String(identity.attempt),
-    'task-name': template.id?.name ?? '',
+/** The co-pilot of a task whose container knows no SDK; undefined for all others (copilot.md §1). */
+function dataLoading(input: PodInput, settings: PodSettings): CopilotOptions | undefined {
+  const data = dataConfigOf(input);
+  const { interface: declared } = input.template;
+  if (data?.enabled !== true || declared === undefined) return undefined;
+  return {
+    interface: declared,
+    data,
+    inputsUri: input.plan.inputUri,
+    outputPrefix: input.paths.outputUri,
+    rawOutputPrefix: input.paths.rawDataUri,
+    image: settings.copilot.image,
+    command: settings.copilot.command,
+    env: envFrom(storeEnv(settings)),
   };
-  const users = { ...raw.labels, ...runSpec.labels?.values };
-  const result: Record<string, string> = {};
-  for (const [key, text] of Object.entries({ ...users, ...own })) {
-    // An empty value is legal for users' labels; ours are left out when there is nothing to say (executor.md 3.3).
-    const value = labelValue(text) ?? (Object.hasOwn(own, key) ? undefined : '');
-    if (value !== undefined && isMetadataKey(key)) result[key] = value;
-  }
-  return result;
 }
 
-function annotations({ identity, plan, runSpec, template }: PodInput, raw: RawPod): Record<string, string> {
-  const users = { ...raw.annotations, ...runSpec.annotations?.values };
-  const alone = raw.spec.containers.length === 1 && template.type !== 'raw-container';
-  return {
-    'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false',
-    ...Object.fromEntries(Object.entries(users).filter(([key]) => isMetadataKey(key))),
-    ...((template.type === 'sidecar' || alone) && { primary_container_name: raw.primary }),
-    [PRIMARY_ANNOTATION]: raw.primary,
-    [EXECUTOR_ANNOTATION]: executorKey(identity.runId, identity.action, identity.attempt),
-    [INCARNATION_ANNOTATION]: String(identity.incarnation),
-    [DEPTH_ANNOTATION]: String(plan.depth),
-  };
+function bringData(spec: V1PodSpec, primary: string, options: CopilotOptions): V1PodSpec {
+  try {
+    return withCopilot(spec, primary, copilotContainers(options));
+  } catch (error) {
+    if (error instanceof CopilotFailure) throw new TaskRefused(BAD_TASK, error.message);
+    throw error;
+  }
 }
 
 function dataConfigOf({ template: { target } }: PodInput) {

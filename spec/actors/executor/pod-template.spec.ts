@@ -286,21 +286,48 @@ describe('the pod of a pod task', () => {
 });
 
 describe('the pod of a raw container', () => {
-  it('renders placeholders in its variables too, and is not declared done by its main container alone', () => {
-    const template = aTask({
+  const variable = { type: { type: { case: 'simple' as const, value: 1 } } };
+  const rawTask = (dataConfig: object = {}) =>
+    aTask({
       type: 'raw-container',
+      interface: {
+        inputs: { variables: [{ key: 'word', value: variable }] },
+        outputs: { variables: [{ key: 'length', value: variable }] },
+      },
       target: {
         case: 'container',
         value: {
           image: 'busybox:1',
           args: ['/bin/sh', '-c', 'true'],
           env: [{ key: 'WHERE', value: '{{.outputPrefix}}' }],
-          dataConfig: { enabled: true, inputPath: '/var/inputs', outputPath: '/var/outputs' },
+          dataConfig: { enabled: true, inputPath: '/var/inputs', outputPath: '/var/outputs', ...dataConfig },
         },
       },
     });
-    const pod = buildPod(podInput({ template }), settings);
+
+  it('has the co-pilot around it, with access to the store and the paths of the attempt', () => {
+    const { containers, initContainers } = buildPod(podInput({ template: rawTask() }), settings).spec!;
+    const [uploader, downloader] = initContainers!;
+    expect(uploader).to.include({ name: 'flyte-copilot-uploader', restartPolicy: 'Always', image: 'starling' });
+    expect(downloader!.name).to.equal('flyte-copilot-downloader');
+    expect(downloader!.args!.join(' ')).to.include('/rabc123/inputs/inputs.pb');
+    expect(uploader!.env!.map(({ name }) => name)).to.include.members(['FLYTE_AWS_ENDPOINT', 'AWS_REGION']);
+    expect(containers[0]!.volumeMounts!.map(({ mountPath }) => mountPath)).to.deep.equal([
+      '/var/inputs',
+      '/var/outputs',
+    ]);
+  });
+
+  it('renders placeholders in its variables too, and is not declared done by its main container alone', () => {
+    const pod = buildPod(podInput({ template: rawTask() }), settings);
     expect(envOfPod(pod).WHERE).to.match(/^s3:\/\/.*\/a0\/1$/);
     expect(pod.metadata!.annotations).to.not.have.property('primary_container_name');
+  });
+
+  it('has no co-pilot when its data configuration is off, and is refused when that makes no sense', () => {
+    const off = buildPod(podInput({ template: rawTask({ enabled: false }) }), settings);
+    expect(off.spec!.initContainers).to.equal(undefined);
+    const build = () => buildPod(podInput({ template: rawTask({ inputPath: 'relative' }) }), settings);
+    expect(build).to.throw(TaskRefused, /input_path/);
   });
 });

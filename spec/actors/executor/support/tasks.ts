@@ -33,6 +33,7 @@ export const settings: PodSettings = {
   gateway: { endpoint: 'localhost:8090', insecure: true },
   store: { endpoint: 'http://localhost:9000', accessKeyId: 'key', secretAccessKey: 'secret', region: 'us-east-1' },
   defaultResources: {},
+  copilot: { image: 'starling', command: ['node', 'copilot/main.ts'] },
 };
 
 /** The command line the SDK gives to every Python task (sdk.md §5.1). */
@@ -44,15 +45,15 @@ export const a0Args: readonly string[] = [
 ];
 
 export function aTask(changes: MessageInitShape<typeof TaskTemplateSchema> = {}): TaskTemplate {
-  return create(TaskTemplateSchema, {
+  const init: MessageInitShape<typeof TaskTemplateSchema> = {
     id: { project: 'flytesnacks', domain: 'development', name: 'env.main', version: 'v1' },
     type: 'python',
     target: {
       case: 'container',
       value: { image: 'auto', args: [...a0Args], env: [{ key: 'LOG_LEVEL', value: '30' }] },
     },
-    ...changes,
-  });
+  };
+  return create(TaskTemplateSchema, { ...init, ...changes } as MessageInitShape<typeof TaskTemplateSchema>);
 }
 
 export function podInput(changes: Partial<PodInput> = {}): PodInput {
