@@ -1,0 +1,321 @@
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import type { V1Container } from '@kubernetes/client-node';
+import { CommandNotFoundError, ContainerConfigError, findCommand } from './container-command.ts';
+import type { ContainerKind, ContainerState, ContainerView, Outcome, Refusal } from './container-state.ts';
+import { LogFile, logTail } from './log-file.ts';
+import { identityOf, listProcesses, sendSignal } from './process-table.ts';
+import { parseQuantity } from './quantity.ts';
+import { type Shim, spawnShim } from './shim.ts';
+
+type PidFile = { pid: number; identity: string; startedAtMs: number };
+
+/** The running process of one run; `child` only when this node has forked it. */
+type Live = PidFile & { child?: { exited?: { code: number | null; signal: NodeJS.Signals | null } } };
+
+export type Launch = {
+  command: string[];
+  env: Record<string, string>;
+  workDir: string;
+  /** Scheduling priority as of nice(1): the node stays quick while the payloads fill the machine. */
+  niceness: number;
+};
+
+/** A shim that leaves without having started anything is tried again this often; then something is wrong (disk full?). */
+const mostFruitless = 3;
+
+async function readJson<T>(file: string): Promise<T | undefined> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as T;
+  } catch {
+    return undefined; // not there, or cut off by the death of the node: then what it announces has not happened either
+  }
+}
+
+/** A courtesy to the node and the machine: when it is refused (the node itself runs lower), the payload runs all the same. */
+function lowerPriority(pid: number, niceness: number): void {
+  try {
+    if (niceness > os.getPriority(pid)) os.setPriority(pid, niceness);
+  } catch {}
+}
+
+/**
+ * One container of a pod and its runs. Evidence on disk, in `<dir>/<n>/` (n counts the restarts of a sidecar):
+ *
+ *   pid            by the node, before it says `go`: whom to watch and to signal. Without it the payload never ran.
+ *   started        by the shim: from now on this run is never started again
+ *   exit           by the shim: the exit code; its time is the end
+ *   oom.json       by the node, before it kills for memory: the kill that follows is an OOM, whoever sees it
+ *   outcome.json   by the node: the last word (an {@link Outcome} or a {@link Refusal})
+ *
+ * {@link refresh} turns evidence into {@link ContainerState}; if the node dies, the next one reads the same evidence.
+ * Invariant: the state is `ended` only when nothing of the run's process group is alive.
+ */
+export class ProcessContainer {
+  readonly name: string;
+  readonly kind: ContainerKind;
+  readonly spec: V1Container;
+  readonly log: LogFile;
+  /** Limit on the memory of all processes of the container; undefined: none. */
+  readonly memoryLimitBytes: number | undefined;
+  private readonly dir: string;
+  private readonly onExit: () => void;
+  private runs = 0;
+  private state: ContainerState = { is: 'waiting' };
+  private lastOutcome: Outcome | undefined;
+  private signalled: 'SIGTERM' | 'SIGKILL' | undefined;
+  private live: Live | undefined;
+  /** Launches of this run that came to nothing. */
+  private fruitless = 0;
+
+  /** @param onExit called when a process that this node has forked is gone: time to look again */
+  constructor(spec: V1Container, kind: ContainerKind, dir: string, onExit: () => void) {
+    this.name = spec.name;
+    this.kind = kind;
+    this.spec = spec;
+    this.dir = dir;
+    this.onExit = onExit;
+    this.log = new LogFile(path.join(dir, 'log'));
+    const limit = parseQuantity(spec.resources?.limits?.memory ?? '');
+    this.memoryLimitBytes = limit ? limit : undefined;
+  }
+
+  private get runDir(): string {
+    return path.join(this.dir, String(this.runs));
+  }
+
+  private file(name: string): string {
+    return path.join(this.runDir, name);
+  }
+
+  /** Reads what an earlier node has left. */
+  async load(): Promise<void> {
+    const entries = await readdir(this.dir).catch(() => [] as string[]);
+    this.runs = Math.max(0, ...entries.filter(entry => /^\d+$/.test(entry)).map(Number));
+    if (this.runs > 0) {
+      this.lastOutcome = await readJson<Outcome>(path.join(this.dir, String(this.runs - 1), 'outcome.json'));
+    }
+    const said = await readJson<Outcome | Refusal>(this.file('outcome.json'));
+    if (said) {
+      this.state =
+        said.reason === 'CreateContainerConfigError'
+          ? { is: 'refused', refusal: said }
+          : { is: 'ended', outcome: said as Outcome };
+      return;
+    }
+    const pid = await readJson<PidFile>(this.file('pid'));
+    if (!pid) return;
+    this.live = pid;
+    this.state = { is: 'running', startedAtMs: pid.startedAtMs };
+  }
+
+  view(): ContainerView {
+    return {
+      name: this.name,
+      kind: this.kind,
+      image: this.spec.image ?? '',
+      state: this.state,
+      restarts: this.runs,
+      ...(this.lastOutcome && { lastOutcome: this.lastOutcome }),
+      ...(this.signalled && { signalled: this.signalled }),
+    };
+  }
+
+  get running(): boolean {
+    return this.state.is === 'running';
+  }
+
+  /** It runs under a shim that an earlier node has forked: its end must be looked for. */
+  get adopted(): boolean {
+    return this.running && this.live !== undefined && !this.live.child;
+  }
+
+  /** Session (and process group) of the running payload. */
+  get session(): number | undefined {
+    return this.live?.pid;
+  }
+
+  /**
+   * Starts the payload; the state is `running` afterwards, or `ended` or `refused` when it cannot be started.
+   * `prepare` builds command and environment; what it throws decides which.
+   */
+  async launch(prepare: () => Promise<Launch>): Promise<void> {
+    let shim: Shim | undefined;
+    const startedAtMs = Date.now();
+    try {
+      await mkdir(this.runDir, { recursive: true });
+      await rm(this.file('pid'), { force: true });
+      await this.log.create();
+      const { command, env, workDir, niceness } = await prepare();
+      await mkdir(workDir, { recursive: true });
+      const [program, ...args] = command;
+      const found = await findCommand(program!, env, workDir);
+      const label = `starling/${this.name}`;
+      shim = await spawnShim({ runDir: this.runDir, workDir, command: [found, ...args], env, label });
+      const live: Live = { pid: shim.pid, identity: (await identityOf(shim.pid)) ?? '', startedAtMs, child: {} };
+      shim.process.once('exit', (code, signal) => {
+        live.child!.exited = { code, signal };
+        this.onExit();
+      });
+      lowerPriority(shim.pid, niceness);
+      await writeFile(this.file('pid'), JSON.stringify({ pid: live.pid, identity: live.identity, startedAtMs }));
+      this.live = live;
+      this.signalled = undefined;
+      this.state = { is: 'running', startedAtMs };
+      shim.go();
+    } catch (error) {
+      if (shim) sendSignal(-shim.pid, 'SIGKILL'); // it has not been told to go, so nothing of the payload has run
+      const { message } = error as Error;
+      if (error instanceof ContainerConfigError) {
+        const refusal: Refusal = { reason: 'CreateContainerConfigError', message, refusedAtMs: Date.now() };
+        this.state = { is: 'refused', refusal };
+        await this.conclude(refusal);
+      } else if (error instanceof CommandNotFoundError) {
+        await this.end({ exitCode: 127, reason: 'ContainerCannotRun', message });
+      } else {
+        await this.end({ exitCode: 128, reason: 'StartError', message: `cannot start in ${this.dir}: ${message}` });
+      }
+    }
+  }
+
+  /** Makes room for the next run of a sidecar that has ended. */
+  restart(): void {
+    if (this.state.is !== 'ended') return;
+    this.lastOutcome = this.state.outcome;
+    this.runs += 1;
+    this.signalled = undefined;
+    this.state = { is: 'waiting' };
+  }
+
+  /**
+   * Looks at the evidence of a running container and concludes it when it has ended. Idempotent, and cheap while it runs.
+   * True when it is about to end: look again soon.
+   */
+  async refresh(): Promise<boolean> {
+    const live = this.live;
+    if (this.state.is !== 'running' || !live) return false;
+    let exit = this.readExit();
+    const exited = live.child?.exited;
+    if (!exit) {
+      const alive = live.child ? !exited : (await identityOf(live.pid)) === live.identity;
+      if (alive) {
+        // An earlier node may have died between writing oom.json and the kill.
+        if (!live.child && this.exists('oom.json')) await this.signal('SIGKILL');
+        return false;
+      }
+      exit = this.readExit(); // it may have been written between the two looks
+    }
+    // Also when the shim was killed and the payload lives on without it.
+    if (await this.killLeftovers(live)) return true;
+    if (exit) {
+      await this.end({ exitCode: exit.code, finishedAtMs: exit.atMs });
+    } else if (!this.exists('started') && !this.exists('oom.json')) {
+      // The shim left before it had created `started`: nobody told it to go, or it could not. The payload never ran.
+      await this.startAgain();
+    } else if (exited?.signal) {
+      const message = this.signalled ? undefined : `killed by ${exited.signal} from outside`;
+      await this.end({ exitCode: 128 + os.constants.signals[exited.signal], ...(message && { message }) });
+    } else if (exited) {
+      await this.end({ exitCode: exited.code ?? 255 });
+    } else {
+      await this.end({
+        exitCode: 137,
+        reason: 'ContainerStatusUnknown',
+        message: 'gone without an exit code: killed while the server was down, or the machine was restarted',
+      });
+    }
+    return false;
+  }
+
+  private async startAgain(): Promise<void> {
+    this.fruitless += 1;
+    if (this.fruitless > mostFruitless) {
+      const message = `the shim cannot start in ${this.runDir}: is the disk full?`;
+      await this.end({ exitCode: 128, reason: 'StartError', message });
+      return;
+    }
+    this.live = undefined;
+    this.state = { is: 'waiting' };
+  }
+
+  /** Sends a signal to every process group in the container's session. */
+  async signal(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    if (!this.live || !this.running) return;
+    this.signalled = signal;
+    for (const group of await this.groups(this.live)) sendSignal(-group, signal);
+  }
+
+  /** Ends the container because its processes hold more memory than its limit. */
+  async killForMemory(usedBytes: number): Promise<void> {
+    if (!this.live || !this.running || this.signalled === 'SIGKILL') return;
+    await writeFile(this.file('oom.json'), JSON.stringify({ usedBytes })).catch(() => {});
+    await this.signal('SIGKILL');
+  }
+
+  /**
+   * The process groups of a run: its own and those its processes have made within the session. Empty when the pid belongs
+   * to somebody else by now (a group's number is not given out again while the group has members).
+   */
+  private async groups(live: Live): Promise<Set<number>> {
+    const identity = await identityOf(live.pid);
+    if (identity !== undefined && identity !== live.identity) return new Set();
+    const rows = await listProcesses();
+    return new Set(rows.filter(({ session }) => session === live.pid).map(({ group }) => group));
+  }
+
+  /** Kills what is left of a run; false when nothing is. */
+  private async killLeftovers(live: Live): Promise<boolean> {
+    if (!sendSignal(-live.pid, 0)) return false; // the usual case, for one system call
+    const groups = await this.groups(live);
+    for (const group of groups) sendSignal(-group, 'SIGKILL');
+    return groups.size > 0;
+  }
+
+  private exists(name: string): boolean {
+    return statSync(this.file(name), { throwIfNoEntry: false }) !== undefined;
+  }
+
+  private readExit(): { code: number; atMs: number } | undefined {
+    try {
+      const text = readFileSync(this.file('exit'), 'latin1');
+      if (!/^\d+\n$/.test(text)) return undefined; // the disk was full: the shim hands the code to its parent instead
+      return { code: Number(text), atMs: Math.round(statSync(this.file('exit')).mtimeMs) };
+    } catch {
+      return undefined;
+    }
+  }
+
+  private async end(said: Omit<Partial<Outcome>, 'exitCode'> & { exitCode: number }): Promise<void> {
+    const oom = await readJson<{ usedBytes: number }>(this.file('oom.json'));
+    const { exitCode } = said;
+    this.log.noteGrowth();
+    const tail =
+      exitCode !== 0 && this.spec.terminationMessagePolicy === 'FallbackToLogsOnError'
+        ? await logTail(this.log)
+        : undefined;
+    const message = oom
+      ? `the processes held ${oom.usedBytes} bytes of memory, the limit is ${this.spec.resources?.limits?.memory}`
+      : (said.message ?? tail);
+    const outcome: Outcome = {
+      exitCode: oom ? 137 : exitCode,
+      reason: oom ? 'OOMKilled' : (said.reason ?? (exitCode === 0 ? 'Completed' : 'Error')),
+      ...(exitCode > 128 && exitCode <= 192 && said.reason === undefined && { signal: exitCode - 128 }),
+      ...(message && { message }),
+      ...(this.state.is === 'running' && { startedAtMs: this.state.startedAtMs }),
+      finishedAtMs: said.finishedAtMs ?? Date.now(),
+    };
+    this.live = undefined;
+    this.state = { is: 'ended', outcome };
+    await this.conclude(outcome);
+  }
+
+  /** Without room on the disk the word is kept in memory only; a later node would come to the same from the evidence. */
+  private async conclude(said: Outcome | Refusal): Promise<void> {
+    const draft = this.file('outcome.new');
+    await writeFile(draft, JSON.stringify(said))
+      .then(() => rename(draft, this.file('outcome.json')))
+      .catch(() => {});
+  }
+}
