@@ -109,7 +109,7 @@ function notPossible(req: IncomingMessage): never {
 }
 
 function refuse(logger: Logger, req: IncomingMessage, res: ServerResponse, requestId: string, error: unknown): void {
-  if (res.headersSent || res.destroyed || req.destroyed) {
+  if (res.headersSent || res.destroyed) {
     res.destroy();
     logger.debug({ err: error, requestId }, 'object request was cut off');
     return;
