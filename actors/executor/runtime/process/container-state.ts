@@ -52,6 +52,8 @@ export type PodView = {
   gracePeriodMs: number;
   /** spec.activeDeadlineSeconds after admission. */
   deadlineAtMs?: number;
+  /** The deadline came before the end of the work, and that is written down. */
+  expired: boolean;
   /** Init containers and sidecars in order, then the main containers. */
   containers: ContainerView[];
 };

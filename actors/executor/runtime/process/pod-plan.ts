@@ -5,6 +5,8 @@ export type PodPlan = {
   start: string[];
   restart: string[];
   signal: { name: string; signal: 'SIGTERM' | 'SIGKILL' }[];
+  /** Its deadline is over: write that down, then plan again. */
+  expire: boolean;
   /** Nothing is alive and it shall go. */
   remove: boolean;
   wakeAtMs?: number;
@@ -24,20 +26,15 @@ const hasFailed = (container: ContainerView): boolean =>
 
 /**
  * The verdict on a pod's work, from durable evidence only, so it never changes once it is over:
- * a refused container or a failed init container fails the pod at once; the deadline fails it unless the work was over
- * before; otherwise it is over when every main container has ended, and has failed when one of them has. Sidecars have no
+ * the deadline, a refused container or a failed init container fails the pod at once; otherwise it is over when every main container has ended, and has failed when one of them has. Sidecars have no
  * say (as for a kubelet; the uploader's own failure is read from its status by the executor).
  */
 export function verdict(pod: PodView): PodVerdict {
   const mains = pod.containers.filter(({ kind }) => kind === 'main');
   const allEnded = mains.every(({ state }) => state.is === 'ended');
   const lastEnd = Math.max(...mains.map(finishedAt));
-  if (pod.deadlineAtMs !== undefined && pod.nowMs >= pod.deadlineAtMs && !(allEnded && lastEnd < pod.deadlineAtMs)) {
-    const failedBefore = pod.containers.some(
-      container => container.kind === 'init' && hasFailed(container) && finishedAt(container) < pod.deadlineAtMs!,
-    );
-    if (!failedBefore) return { over: true, atMs: pod.deadlineAtMs, phase: 'Failed', reason: 'DeadlineExceeded' };
-  }
+  if (pod.expired)
+    return { over: true, atMs: pod.deadlineAtMs ?? pod.nowMs, phase: 'Failed', reason: 'DeadlineExceeded' };
   for (const container of pod.containers) {
     if (container.state.is === 'refused') {
       const { reason, refusedAtMs } = container.state.refusal;
@@ -83,7 +80,7 @@ export function backOffMs(restarts: number): number {
  *   over        nothing alive: the phase is terminal; a pod to be deleted is removed
  */
 export function planPod(pod: PodView): PodPlan {
-  const plan: PodPlan = { start: [], restart: [], signal: [], remove: false };
+  const plan: PodPlan = { start: [], restart: [], signal: [], expire: false, remove: false };
   if (pod.deletion) {
     stop(pod, plan, pod.deletion.killAtMs);
     plan.remove = pod.containers.every(({ state }) => state.is !== 'running');
@@ -98,7 +95,10 @@ export function planPod(pod: PodView): PodPlan {
   const wake = (atMs: number) => {
     plan.wakeAtMs = Math.min(plan.wakeAtMs ?? atMs, atMs);
   };
-  if (pod.deadlineAtMs !== undefined) wake(pod.deadlineAtMs);
+  if (pod.deadlineAtMs !== undefined) {
+    if (pod.nowMs >= pod.deadlineAtMs) return { ...plan, expire: true };
+    wake(pod.deadlineAtMs);
+  }
 
   for (const { name, kind, state, restarts } of pod.containers) {
     if (state.is === 'waiting') plan.start.push(name);

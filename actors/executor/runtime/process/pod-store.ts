@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { V1Pod } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
@@ -49,6 +49,7 @@ async function writeDurably(file: string, text: string): Promise<void> {
  *
  *   <dir>/<pod>/pod.json                    the pod and its sequence; there before the directory has its name
  *   <dir>/<pod>/admitted                    empty; its time is the pod's start time (it has a slot)
+ *   <dir>/<pod>/expired                     empty; it has failed by its deadline
  *   <dir>/<pod>/deletion.json               it shall end, and when patience ends
  *   <dir>/<pod>/containers/<c>/log, log.times, <n>/…     one container and its runs (process-container.ts)
  *   <dir>/<pod>/volumes/<v>, work/<c>       what the processes see
@@ -116,11 +117,17 @@ export class PodStore {
     }
   }
 
-  /** Marks a pod as admitted; what is lost with the power only costs its place in the queue. */
-  async markAdmitted(name: string): Promise<void> {
-    await writeFile(path.join(this.podDir(name), 'admitted'), '').catch(error => {
-      throw storeError(`admit pod ${name}`, this.podDir(name), error);
+  /** Writes down that something has happened to a pod; the time of the empty file is when. */
+  async mark(name: string, what: 'admitted' | 'expired'): Promise<void> {
+    await writeFile(path.join(this.podDir(name), what), '', { flag: 'a' }).catch(error => {
+      throw storeError(`mark pod ${name} as ${what}`, this.podDir(name), error);
     });
+  }
+
+  /** When {@link mark} was first called, in epoch milliseconds. */
+  async markedAtMs(name: string, what: 'admitted' | 'expired'): Promise<number | undefined> {
+    const found = await stat(path.join(this.podDir(name), what)).catch(() => undefined);
+    return found && Math.round(found.mtimeMs);
   }
 
   /** Writes down that a pod shall end; durable when it returns. Throws {@link PodStoreError}. */

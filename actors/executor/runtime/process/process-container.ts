@@ -240,11 +240,24 @@ export class ProcessContainer {
     this.state = { is: 'waiting' };
   }
 
-  /** Sends a signal to every process group in the container's session. */
-  async signal(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
-    if (!this.live || !this.running) return;
+  /**
+   * SIGTERM goes to the payload's main process, as a kubelet sends it to process 1, so that it can end its own children in
+   * its own way; what it leaves behind is killed after it (shim.ts). SIGKILL goes to every process group of the session.
+   * False when there was no main process: it has not been forked yet, or has just ended.
+   */
+  async signal(signal: 'SIGTERM' | 'SIGKILL'): Promise<boolean> {
+    const live = this.live;
+    if (!live || !this.running) return true;
+    if (signal === 'SIGKILL') {
+      for (const group of await this.groups(live)) sendSignal(-group, signal);
+    } else {
+      const rows = await listProcesses();
+      if (rows.find(({ pid }) => pid === live.pid)?.identity !== live.identity) return false;
+      const main = rows.find(({ parent }) => parent === live.pid);
+      if (!main || !sendSignal(main.pid, signal)) return false;
+    }
     this.signalled = signal;
-    for (const group of await this.groups(this.live)) sendSignal(-group, signal);
+    return true;
   }
 
   /** Ends the container because its processes hold more memory than its limit. */

@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { V1Container, V1Pod, V1PodStatus } from '@kubernetes/client-node';
@@ -48,6 +47,7 @@ export class ProcessPod {
   private readonly dir: string;
   private deletion: Deletion | undefined;
   private admittedAtMs: number | undefined;
+  private expired = false;
   private status: V1PodStatus = {};
   private pass: Promise<void> | undefined;
   private again = false;
@@ -76,8 +76,8 @@ export class ProcessPod {
 
   /** Reads what an earlier node knew. */
   async load(): Promise<void> {
-    const admitted = statSync(path.join(this.dir, 'admitted'), { throwIfNoEntry: false });
-    if (admitted) this.admittedAtMs = Math.round(admitted.mtimeMs);
+    this.admittedAtMs = await this.host.store.markedAtMs(this.name, 'admitted');
+    this.expired = (await this.host.store.markedAtMs(this.name, 'expired')) !== undefined;
     this.deletion = await this.host.store.readDeletion(this.name);
     for (const container of this.containers) {
       await container.load();
@@ -117,7 +117,7 @@ export class ProcessPod {
 
   async admit(): Promise<void> {
     if (!this.waiting) return;
-    await this.host.store.markAdmitted(this.name);
+    await this.host.store.mark(this.name, 'admitted');
     this.admittedAtMs = Date.now();
     this.poke();
   }
@@ -163,6 +163,7 @@ export class ProcessPod {
       nowMs: Date.now(),
       createdAtMs: metadata!.creationTimestamp!.getTime(),
       gracePeriodMs: (spec!.terminationGracePeriodSeconds ?? defaultGraceSeconds) * 1000,
+      expired: this.expired,
       containers: this.containers.map(container => container.view()),
       ...(admittedAtMs !== undefined && { admittedAtMs }),
       ...(deletion && { deletion }),
@@ -196,13 +197,16 @@ export class ProcessPod {
       const container = this.container(name)!;
       await container.launch(() => this.prepare(container.spec));
     }
-    for (const { name, signal } of plan.signal) await this.container(name)!.signal(signal);
+    if (plan.expire) await this.expire();
+    for (const { name, signal } of plan.signal) {
+      // Killed is not yet gone, and a SIGTERM may have come before the payload was there to get it.
+      if (!(await this.container(name)!.signal(signal)) || signal === 'SIGKILL') unsettled = true;
+    }
     this.tell();
     if (plan.remove && (await this.swept())) return this.remove();
-    if (plan.start.length > 0 || plan.restart.length > 0) this.again = true;
-    if (plan.wakeAtMs !== undefined) this.wakeAt(plan.wakeAtMs);
-    else if (plan.remove || plan.signal.some(({ signal }) => signal === 'SIGKILL'))
-      this.wakeAt(Date.now() + lookAgainMs);
+    if (plan.expire || plan.start.length > 0 || plan.restart.length > 0) this.again = true;
+    if (unsettled || plan.remove) this.wakeAt(Date.now() + lookAgainMs);
+    else if (plan.wakeAtMs !== undefined) this.wakeAt(plan.wakeAtMs);
   }
 
   private async prepare(container: V1Container): Promise<Launch> {
@@ -217,6 +221,12 @@ export class ProcessPod {
       resolveSecret: (name, key) => this.host.resolveSecret(name, key),
     });
     return { command, env, niceness, workDir: workDirectory(container, mappings, path.join(this.dir, 'work')) };
+  }
+
+  /** From now on the pod has failed by its deadline, whatever its containers still do. */
+  private async expire(): Promise<void> {
+    this.expired = true;
+    await this.host.store.mark(this.name, 'expired');
   }
 
   private tell(): void {

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 /** One live process. Zombies are not listed: nothing of them runs any more. */
 export type ProcessRow = {
   pid: number;
+  parent: number;
   /** Process group. */
   group: number;
   /** Session on Linux; macOS does not tell, there it is the process group. */
@@ -62,6 +63,7 @@ function parseStat(pid: string, stat: string): ProcessRow | 'kernel' | undefined
   if (state === 'Z' || state === 'X') return undefined;
   return {
     pid: Number(pid),
+    parent: Number(fields[1]),
     group: Number(fields[2]),
     session: Number(fields[3]),
     residentBytes: Number(fields[21]) * pageBytes,
@@ -87,19 +89,20 @@ function listLinux(): ProcessRow[] {
   return rows;
 }
 
-/** Columns of `ps -o pid=,pgid=,stat=,rss=,lstart=`, which BSD and procps agree on. */
+/** Columns of `ps -o pid=,ppid=,pgid=,stat=,rss=,lstart=`, which BSD and procps agree on. */
 function parsePs(text: string): ProcessRow[] {
   const rows: ProcessRow[] = [];
   for (const line of text.split('\n')) {
-    const match = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(\d+)\s+(.+?)\s*$/.exec(line);
-    if (!match || match[3]!.startsWith('Z')) continue;
-    const group = Number(match[2]);
+    const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\d+)\s+(.+?)\s*$/.exec(line);
+    if (!match || match[4]!.startsWith('Z')) continue;
+    const group = Number(match[3]);
     rows.push({
       pid: Number(match[1]),
+      parent: Number(match[2]),
       group,
       session: group,
-      residentBytes: Number(match[4]) * 1024,
-      identity: match[5]!,
+      residentBytes: Number(match[5]) * 1024,
+      identity: match[6]!,
     });
   }
   return rows;
@@ -111,7 +114,7 @@ function parsePs(text: string): ProcessRow[] {
  */
 export async function listProcesses(): Promise<ProcessRow[]> {
   if (linux) return listLinux();
-  const { stdout } = await run('ps', ['-axo', 'pid=,pgid=,stat=,rss=,lstart='], { maxBuffer: 16 * 1024 * 1024 });
+  const { stdout } = await run('ps', ['-axo', 'pid=,ppid=,pgid=,stat=,rss=,lstart='], { maxBuffer: 16 * 1024 * 1024 });
   return parsePs(stdout);
 }
 
@@ -125,7 +128,9 @@ export async function identityOf(pid: number): Promise<string | undefined> {
     const row = stat === undefined ? undefined : parseStat(String(pid), stat);
     return row === 'kernel' ? undefined : row?.identity;
   }
-  const found = await run('ps', ['-o', 'pid=,pgid=,stat=,rss=,lstart=', '-p', String(pid)]).catch(() => undefined);
+  const found = await run('ps', ['-o', 'pid=,ppid=,pgid=,stat=,rss=,lstart=', '-p', String(pid)]).catch(
+    () => undefined,
+  );
   return parsePs(found?.stdout ?? '')[0]?.identity;
 }
 
