@@ -11,6 +11,7 @@ interface ActionRow {
   name: string;
   parent: string | null;
   depth: number;
+  has_children: boolean;
   type: number;
   stage: ActionState['stage'];
   phase: number;
@@ -38,7 +39,7 @@ interface ActionRow {
 
 const load = {
   name: 'action-load',
-  text: `select run_id, name, parent, depth, type, stage, phase, attempt, spec_digest, task_type, input_uri, cache_key,
+  text: `select run_id, name, parent, depth, has_children, type, stage, phase, attempt, spec_digest, task_type, input_uri, cache_key,
     cache_status, output_uri, failure, value is not null as has_value, abort_reason, abort_by, recovered_from, attempts,
     machine, created_at, started_at, ended_at, waiting_for, wake_at, version
     from unnest($1::bigint[], $2::text[]) as wanted(run_id, name) join action using (run_id, name)`,
@@ -176,6 +177,7 @@ function toState(row: ActionRow): ActionState {
     name: row.name,
     parent: row.parent,
     depth: row.depth,
+    hasChildren: row.has_children,
     type: row.type,
     stage: row.stage,
     phase: row.phase,

@@ -151,6 +151,22 @@ export async function insertActions(tx: Sql, actions: readonly NewAction[]): Pro
   return new Set(rows.map(row => `${row.run_id}.${row.name}`));
 }
 
+const markParentsStatement = {
+  name: 'action-mark-parents',
+  text: `update action a set has_children = true, version = a.version + 1
+    from (select run_id, name from unnest($1::bigint[], $2::text[]) as wanted(run_id, name)
+      join action using (run_id, name) where not has_children order by run_id, name for no key update of action) p
+    where a.run_id = p.run_id and a.name = p.name`,
+};
+
+/**
+ * Notes that these actions have children. It raises their version, so a drain that is about to end one of them as
+ * childless loses the race and looks again (actors/action/decide.ts).
+ */
+export async function markParents(tx: Sql, parents: readonly { runId: number; name: string }[]): Promise<void> {
+  await tx.query(markParentsStatement, [parents.map(parent => parent.runId), parents.map(parent => parent.name)]);
+}
+
 /** A parent as Enqueue finds it, locked so that it cannot begin to close before the caller's commit. */
 export interface ParentRow {
   readonly run_id: number;

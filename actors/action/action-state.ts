@@ -35,8 +35,6 @@ export interface Machine {
   readonly stop?: StopCause;
   readonly verdict?: Verdict;
   readonly retryAt?: number;
-  /** An attempt was handed to an executor at some time, so there may be children. */
-  readonly hadPod?: boolean;
   readonly notifyParent?: boolean;
   /** When a paused condition gives up. */
   readonly giveUpAt?: number;
@@ -47,6 +45,8 @@ export interface ActionState extends Durable {
   readonly name: string;
   readonly parent: string | null;
   readonly depth: number;
+  /** Somebody enqueued an action under it. Written by Enqueue, which raises the version with it: never by the machine. */
+  readonly hasChildren: boolean;
   /** flyteidl2.workflow.ActionType */
   readonly type: number;
   readonly stage: Stage;

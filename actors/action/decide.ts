@@ -5,8 +5,8 @@
  *    │           │ │             │
  *    │           │ └► stopping ──┤             abort or time-out: told to end, waits for its word
  *    │           ▼               ▼
- *    │        closing ────────► done           children first (I6), then the verdict
- *    ├► sleeping ──────────────► done          core-sleep: a timer, no pod, no children
+ *    │        closing ────────► done           if it has children: they end first (I6), then the verdict
+ *    ├► sleeping ──────────────► done          core-sleep: a timer, no pod
  *    ├► paused ────────────────► done          condition: signalled, timed out or aborted
  *    └─────────────────────────► done          cached, recovered, aborted before it began
  *
@@ -16,8 +16,9 @@
  *             stopping by an abort or an expired bound. Wakes at the nearest bound; otherwise the executor's letters wake it.
  *   stopping  entered with the letter `terminate`. Left by `attempt-ended` only: nothing is terminal while its pod lives.
  *   backoff   entered by a failure with budget left; the next attempt is counted when it starts. Left at `retryAt`, by an abort or the deadline.
- *   closing   entered when the last attempt is over. Enqueue refuses new children from this commit on, so the children
- *             seen in the next drain are all there will ever be. Left when none of them is live.
+ *   closing   entered when the verdict is known and there are children. Enqueue refuses new ones from this commit on, so
+ *             those seen in the next drain are all there will ever be. Left when none of them is live. An action without
+ *             children goes straight to done: the first Enqueue under it would raise its version, and the save would fail.
  *   done      entered once. Late letters change nothing; an abort that asks for word is answered.
  *
  * Invariants (docs/design.md): I1 a terminal phase never changes; I2 attempts grow by one and the next `start` follows the
@@ -138,10 +139,10 @@ function receiveObservation(draft: Draft, { attempt, observation }: AttemptObser
   });
 }
 
-function receiveEnd(draft: Draft, { attempt, outcome }: AttemptEnded, now: Date, facts: ActionFacts | undefined): void {
+function receiveEnd(draft: Draft, { attempt, outcome }: AttemptEnded, now: Date, given: ActionFacts | undefined): void {
   const { state } = draft;
   if (attempt !== state.attempt || (state.stage !== 'live' && state.stage !== 'stopping')) return;
-  const policy = policyOf(needed(facts));
+  const facts = needed(given);
   const at = new Date(outcome.atMs);
   become(draft, {
     outputUri: outcome.outputUri,
@@ -154,17 +155,17 @@ function receiveEnd(draft: Draft, { attempt, outcome }: AttemptEnded, now: Date,
     })),
   });
   // An abort that was accepted is kept even when the pod was faster: the caller was told it would be aborted.
-  if (state.abort !== null) return conclude(draft, at, now, { phase: Phase.aborted });
-  if (outcome.status === 'succeeded') return conclude(draft, at, now, { phase: Phase.succeeded });
-  if (outcome.status === 'failed') return fail(draft, at, now, policy, Phase.failed, outcome.failure);
+  if (state.abort !== null) return conclude(draft, at, now, facts, { phase: Phase.aborted });
+  if (outcome.status === 'succeeded') return conclude(draft, at, now, facts, { phase: Phase.succeeded });
+  if (outcome.status === 'failed') return fail(draft, at, now, facts, Phase.failed, outcome.failure);
   const { stop } = state.machine;
   if (stop === undefined || stop === 'abort') {
     const failure: Failure = { code: 'Interrupted', kind: 'SYSTEM', message: outcome.reason, recoverable: true };
-    return fail(draft, at, now, policy, Phase.failed, failure);
+    return fail(draft, at, now, facts, Phase.failed, failure);
   }
-  const failure = timeoutFailure(stop, policy);
-  if (stop === 'deadline') return conclude(draft, at, now, { phase: Phase.timedOut, failure });
-  fail(draft, at, now, policy, Phase.timedOut, failure);
+  const failure = timeoutFailure(stop, policyOf(facts));
+  if (stop === 'deadline') return conclude(draft, at, now, facts, { phase: Phase.timedOut, failure });
+  fail(draft, at, now, facts, Phase.timedOut, failure);
 }
 
 /** What is due without a letter. Each step moves on to another stage or to a later wake-up. */
@@ -179,9 +180,9 @@ function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSe
     case 'backoff':
       return awaitRetry(draft, now, facts);
     case 'sleeping':
-      return sleep(draft, now);
+      return sleep(draft, now, facts);
     case 'paused':
-      return awaitSignal(draft, now);
+      return awaitSignal(draft, now, facts);
     case 'closing':
       return close(draft, now, facts);
     case 'done':
@@ -191,24 +192,24 @@ function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSe
 
 function begin(draft: Draft, now: Date, facts: ActionFacts): void {
   const { state } = draft;
-  if (state.abort !== null) return finish(draft, now, { phase: Phase.aborted });
-  if (state.type === CONDITION) return pause(draft, now);
+  if (state.abort !== null) return finish(draft, now, facts, { phase: Phase.aborted });
+  if (state.type === CONDITION) return pause(draft, now, facts);
   if (facts.recovered !== undefined) {
     const { outputUri, run } = facts.recovered;
     become(draft, { outputUri, recoveredFrom: { run, action: state.name } });
-    return finish(draft, now, { phase: Phase.recovered });
+    return finish(draft, now, facts, { phase: Phase.recovered });
   }
   if (facts.cached !== undefined) {
     const { outputUri } = facts.cached;
     const attempts = openAttempt(state.attempts, state.attempt, now, { cacheStatus: CACHE_HIT, outputUri });
     become(draft, { attempts, outputUri, cacheStatus: CACHE_HIT });
-    return finish(draft, now, { phase: Phase.succeeded });
+    return finish(draft, now, facts, { phase: Phase.succeeded });
   }
-  if (facts.sleep !== undefined) return fallAsleep(draft, now, facts.sleep);
+  if (facts.sleep !== undefined) return fallAsleep(draft, now, facts, facts.sleep);
   startAttempt(draft, now, facts);
 }
 
-function pause(draft: Draft, now: Date): void {
+function pause(draft: Draft, now: Date, facts: ActionFacts): void {
   const { giveUpAt } = draft.state.machine;
   become(draft, {
     stage: 'paused',
@@ -217,25 +218,25 @@ function pause(draft: Draft, now: Date): void {
     waitingFor: 'a signal',
     wakeAt: giveUpAt === undefined ? null : new Date(giveUpAt),
   });
-  awaitSignal(draft, now);
+  awaitSignal(draft, now, facts);
 }
 
 /** A signal that is there wins over a time-out that has just passed (executor.md 2.12). */
-function awaitSignal(draft: Draft, now: Date): void {
+function awaitSignal(draft: Draft, now: Date, facts: ActionFacts): void {
   const { state } = draft;
-  if (state.hasValue) return finish(draft, now, { phase: Phase.succeeded });
-  if (state.abort !== null) return finish(draft, now, { phase: Phase.aborted });
+  if (state.hasValue) return finish(draft, now, facts, { phase: Phase.succeeded });
+  if (state.abort !== null) return finish(draft, now, facts, { phase: Phase.aborted });
   const { giveUpAt } = state.machine;
   if (giveUpAt === undefined || now.getTime() < giveUpAt) return;
   const message = 'nobody signalled the condition before its time-out';
   const failure: Failure = { code: 'ConditionTimedOut', kind: 'USER', message, recoverable: false };
-  finish(draft, now, { phase: Phase.timedOut, failure });
+  finish(draft, now, facts, { phase: Phase.timedOut, failure });
 }
 
-function fallAsleep(draft: Draft, now: Date, input: NonNullable<ActionFacts['sleep']>): void {
+function fallAsleep(draft: Draft, now: Date, facts: ActionFacts, input: NonNullable<ActionFacts['sleep']>): void {
   const opened = openAttempt(draft.state.attempts, draft.state.attempt, now);
   become(draft, { attempts: opened });
-  if ('failure' in input) return finish(draft, now, { phase: Phase.failed, failure: input.failure });
+  if ('failure' in input) return finish(draft, now, facts, { phase: Phase.failed, failure: input.failure });
   become(draft, {
     stage: 'sleeping',
     phase: Phase.running,
@@ -244,13 +245,13 @@ function fallAsleep(draft: Draft, now: Date, input: NonNullable<ActionFacts['sle
     waitingFor: `its sleep of ${input.ms / 1000} s to be over`,
     wakeAt: new Date(now.getTime() + input.ms),
   });
-  sleep(draft, now);
+  sleep(draft, now, facts);
 }
 
-function sleep(draft: Draft, now: Date): void {
+function sleep(draft: Draft, now: Date, facts: ActionFacts): void {
   const { state } = draft;
-  if (state.abort !== null) return finish(draft, now, { phase: Phase.aborted });
-  if (state.wakeAt === null || now >= state.wakeAt) finish(draft, now, { phase: Phase.succeeded });
+  if (state.abort !== null) return conclude(draft, now, now, facts, { phase: Phase.aborted });
+  if (state.wakeAt === null || now >= state.wakeAt) conclude(draft, now, now, facts, { phase: Phase.succeeded });
 }
 
 function startAttempt(draft: Draft, now: Date, facts: ActionFacts): void {
@@ -275,7 +276,7 @@ function startAttempt(draft: Draft, now: Date, facts: ActionFacts): void {
     attempt,
     attempts: openAttempt(state.attempts, attempt, now),
     waitingFor: 'its executor to create the pod',
-    machine: { ...machine, hadPod: true },
+    machine,
   });
   become(draft, { wakeAt: nextBound(draft.state, policyOf(facts))?.at ?? null });
   tellExecutor(draft, { type: 'start', plan });
@@ -306,13 +307,14 @@ function stopAttempt(draft: Draft, cause: StopCause, reason: string, settings: A
 }
 
 /** The attempt failed: another one if the budget of its kind allows, else the verdict. */
-function fail(draft: Draft, at: Date, now: Date, policy: TaskPolicy, phase: number, failure: Failure): void {
+function fail(draft: Draft, at: Date, now: Date, facts: ActionFacts, phase: number, failure: Failure): void {
   const { state } = draft;
+  const policy = policyOf(facts);
   const system = failure.kind === 'SYSTEM';
   const userFailures = (state.machine.userFailures ?? 0) + (system ? 0 : 1);
   const systemFailures = (state.machine.systemFailures ?? 0) + (system ? 1 : 0);
   const budgetLeft = system ? systemFailures <= MAX_SYSTEM_FAILURES : userFailures <= policy.retries;
-  if (!failure.recoverable || !budgetLeft) return conclude(draft, at, now, { phase, failure });
+  if (!failure.recoverable || !budgetLeft) return conclude(draft, at, now, facts, { phase, failure });
 
   const delayMs = system ? SYSTEM_RETRY_MS * 2 ** (systemFailures - 1) : retryDelayMs(policy, userFailures);
   const retryAt = new Date(at.getTime() + delayMs);
@@ -332,23 +334,24 @@ function fail(draft: Draft, at: Date, now: Date, policy: TaskPolicy, phase: numb
 
 function awaitRetry(draft: Draft, now: Date, facts: ActionFacts): void {
   const { state } = draft;
-  if (state.abort !== null) return conclude(draft, now, now, { phase: Phase.aborted });
+  if (state.abort !== null) return conclude(draft, now, now, facts, { phase: Phase.aborted });
   const policy = policyOf(facts);
   const deadline = deadlineOf(state, policy);
   if (deadline !== null && now >= deadline) {
-    return conclude(draft, now, now, { phase: Phase.timedOut, failure: timeoutFailure('deadline', policy) });
+    return conclude(draft, now, now, facts, { phase: Phase.timedOut, failure: timeoutFailure('deadline', policy) });
   }
   const { retryAt } = state.machine;
   if (retryAt === undefined || now.getTime() >= retryAt) startAttempt(draft, now, facts);
 }
 
-/** The last attempt is over. From this commit on Enqueue refuses children; those that live are read in the next drain. */
-function conclude(draft: Draft, at: Date, now: Date, verdict: Verdict): void {
+/** The verdict is known. With children: refuse further ones from this commit on, and read those that live in the next drain. */
+function conclude(draft: Draft, at: Date, now: Date, facts: ActionFacts, verdict: Verdict): void {
   const { state } = draft;
+  become(draft, { attempts: closeAttempt(state.attempts, at, verdict.phase, verdict.failure) });
+  if (!state.hasChildren) return finish(draft, now, facts, verdict);
   const { stop: _stopped, retryAt: _over, ...machine } = state.machine;
   become(draft, {
     stage: 'closing',
-    attempts: closeAttempt(state.attempts, at, verdict.phase, verdict.failure),
     machine: { ...machine, verdict },
     waitingFor: 'its children to end',
     wakeAt: now,
@@ -361,14 +364,7 @@ function close(draft: Draft, now: Date, facts: ActionFacts): void {
   if (!facts.closing) return;
   const children = facts.liveChildren ?? [];
   const verdict = state.machine.verdict!;
-  if (children.length === 0) {
-    const publish = verdict.phase === Phase.succeeded && policyOf(facts).cacheable && state.cacheKey !== null;
-    if (publish) {
-      const entry = { scope: facts.run.cacheScope, key: state.cacheKey!, outputUri: state.outputUri ?? '' };
-      become(draft, { cacheEntry: entry, cacheStatus: CACHE_POPULATED });
-    }
-    return finish(draft, now, verdict);
-  }
+  if (children.length === 0) return finish(draft, now, facts, verdict);
   abortChildren(draft, facts);
   become(draft, {
     waitingFor: `${children.length} ${children.length === 1 ? 'child' : 'children'} to end`,
@@ -388,8 +384,17 @@ function abortChildren(draft: Draft, facts: ActionFacts): void {
 }
 
 /** The one place where an action becomes terminal (I1). */
-function finish(draft: Draft, now: Date, verdict: Verdict): void {
+function finish(draft: Draft, now: Date, facts: ActionFacts, verdict: Verdict): void {
   const { state } = draft;
+  if (
+    verdict.phase === Phase.succeeded &&
+    facts.cached === undefined &&
+    facts.policy?.cacheable &&
+    state.cacheKey !== null
+  ) {
+    const cacheEntry = { scope: facts.run.cacheScope, key: state.cacheKey, outputUri: state.outputUri ?? '' };
+    become(draft, { cacheEntry, cacheStatus: CACHE_POPULATED });
+  }
   const attempts = closeAttempt(state.attempts, now, verdict.phase, verdict.failure);
   const lastEnd = attempts.at(-1)?.endedAt;
   const { userFailures = 0, systemFailures = 0 } = state.machine;

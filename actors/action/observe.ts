@@ -144,11 +144,11 @@ export function createObserver(db: Sql, store: ObjectStore): Observer {
     return sleep;
   }
 
-  /** Read for actions that are, or by this mail may be, ending; only those that ever had a pod can have children. */
+  /** Read for actions that are ending, or may be by this mail. */
   async function readChildren(actions: readonly LoadedAction[]): Promise<Map<string, readonly string[]>> {
     const ending = actions.filter(
       ({ state, mail }) =>
-        state.machine.hadPod === true &&
+        state.hasChildren &&
         (state.stage === 'closing' || state.stage === 'stopping' || state.abort !== null || mail.some(isAbort)),
     );
     if (ending.length === 0) return new Map();

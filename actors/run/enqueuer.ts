@@ -3,9 +3,11 @@
  * A lone command waits for nobody; a fan-out of thousands costs a few statements per hundred children.
  */
 import { fromBinary } from '@bufbuild/protobuf';
+import { LRUCache } from 'lru-cache';
 import {
   insertActions,
   lockedParents,
+  markParents,
   type NewAction,
   type ParentRow,
   specDigest,
@@ -53,6 +55,8 @@ export function createEnqueuer({
   idOf,
 }: EnqueuerDeps): (command: EnqueueAction) => Promise<EnqueueResult> {
   const waiting: Pending[] = [];
+  /** Parents that are marked as such in a committed transaction. */
+  const knownParents = new LRUCache<string, true>({ max: 10_000 });
   let inFlight = 0;
 
   return async command => {
@@ -83,7 +87,10 @@ export function createEnqueuer({
   /** Settles each command only after the commit: what the client is told is durable. */
   async function commit(batch: readonly Pending[]): Promise<void> {
     const results = await mail.commit(async (tx, outbox) => {
-      const parents = await lockedParents(tx, distinctParents(batch));
+      const named = distinctParents(batch);
+      const fresh = named.filter(({ runId, name }) => !knownParents.has(actionKey(runId, name)));
+      if (fresh.length > 0) await markParents(tx, fresh);
+      const parents = await lockedParents(tx, named);
       const parentOf = new Map(parents.map(parent => [actionKey(parent.run_id, parent.name), parent]));
       const refusals = batch.map(({ action }) => refuse(parentOf.get(actionKey(action.runId, action.parent!))));
       const accepted = batch.filter((_, index) => refusals[index] === null);
@@ -108,7 +115,11 @@ export function createEnqueuer({
         return { kind: first ? 'accepted' : 'existed' };
       });
     });
-    for (const [index, { settle }] of batch.entries()) settle(results[index]!);
+    for (const [index, { action, settle }] of batch.entries()) {
+      const result = results[index]!;
+      if (result.kind === 'accepted') knownParents.set(actionKey(action.runId, action.parent!), true);
+      settle(result);
+    }
   }
 
   async function newAction(command: EnqueueAction, runId: number): Promise<{ action: NewAction; spec: Uint8Array }> {
@@ -145,7 +156,7 @@ export function createEnqueuer({
         const failed = spec.phase === Phase.failed;
         const action: NewAction = {
           ...common,
-          ...named(spec.name),
+          ...displayed(spec.name),
           type: TRACE,
           stage: 'done',
           phase: failed ? Phase.failed : Phase.succeeded,
@@ -165,7 +176,7 @@ export function createEnqueuer({
         const { timeoutMs } = spec;
         const action: NewAction = {
           ...common,
-          ...named(spec.name),
+          ...displayed(spec.name),
           type: CONDITION,
           stage: 'new',
           phase: Phase.queued,
@@ -238,6 +249,6 @@ function refuse(parent: ParentRow | undefined): EnqueueResult | null {
   return null;
 }
 
-function named(name: string) {
+function displayed(name: string) {
   return { taskType: '', shortName: name, environment: '', functionName: name };
 }

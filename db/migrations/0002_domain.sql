@@ -74,6 +74,7 @@ create table action (
   parent text,
   depth integer not null default 0,                -- distance from the root
   type smallint not null,                          -- flyteidl2.workflow.ActionType
+  has_children boolean not null default false,     -- set, with the version, by the first Enqueue under it
   group_name text,
   stage text not null default 'new',               -- actors/action/action-state.ts: what the machine is doing
   phase smallint not null default 1,               -- flyteidl2.common.ActionPhase

@@ -24,6 +24,7 @@ export function anAction(fields: Partial<ActionState> = {}): ActionState {
     name: 'a0',
     parent: null,
     depth: 0,
+    hasChildren: false,
     type: 1,
     stage: 'new',
     phase: Phase.queued,

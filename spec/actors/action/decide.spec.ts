@@ -20,8 +20,9 @@ function live(fields: Partial<ActionState> = {}, given: ActionFacts = facts()): 
   return { ...step(anAction(fields), [], { facts: given }).state };
 }
 
+/** The same action with children, after it learned its verdict. */
 function closing(state: ActionState, mail: ActionMessage[], given: ActionFacts = facts()): ActionState {
-  const next = step(state, mail, { facts: given }).state;
+  const next = step({ ...state, hasChildren: true }, mail, { facts: given }).state;
   expect(next.stage).to.equal('closing');
   return next;
 }
@@ -138,7 +139,13 @@ describe('action machine: what the executor reports', () => {
     ).to.equal(state);
   });
 
-  it('ends after its pod ended, in the drain after it refused further children (I6)', () => {
+  it('ends together with its pod when nobody was enqueued under it', () => {
+    const { state, letters } = step(live(), [ended({ status: 'succeeded' }, { at: at(9) })]);
+    expect(state).to.include({ stage: 'done', phase: Phase.succeeded });
+    expect(letterTypes(letters)).to.deep.equal(['run/7 root-ended']);
+  });
+
+  it('with children, ends in the drain after it refused further ones (I6)', () => {
     const state = closing(live(), [ended({ status: 'succeeded' }, { at: at(9) })]);
     expect(state.phase).to.not.equal(Phase.succeeded);
     const { state: over, letters } = step(state, [], { facts: facts({ closing: true }) });
@@ -195,7 +202,7 @@ describe('action machine: retries', () => {
       state = { ...step(state, [], { now: state.wakeAt!, facts: given }).state, wakeAt: state.wakeAt };
     }
     const last = step(state, [ended({ status: 'failed', failure: failure() }, { attempt: 3 })], { facts: given }).state;
-    expect(last.stage).to.equal('closing');
+    expect(last).to.include({ stage: 'done', phase: Phase.failed });
     expect(last.attempts).to.have.length(3);
   });
 
@@ -203,7 +210,7 @@ describe('action machine: retries', () => {
     const state = step(live({}, given), [ended({ status: 'failed', failure: failure({ recoverable: false }) })], {
       facts: given,
     });
-    expect(state.state.stage).to.equal('closing');
+    expect(state.state.stage).to.equal('done');
   });
 
   it('spends no user retry on a failure of the platform, but not without end', () => {
@@ -217,13 +224,14 @@ describe('action machine: retries', () => {
       expect(state.stage).to.equal('live');
     }
     state = step(state, [ended({ status: 'failed', failure: system }, { attempt: MAX_SYSTEM_FAILURES + 1 })]).state;
-    expect(state.machine.verdict).to.deep.equal({ phase: Phase.failed, failure: system });
+    expect(state).to.include({ stage: 'done', phase: Phase.failed });
+    expect(state.failure).to.deep.equal(system);
   });
 
   it('can be aborted between two attempts', () => {
     const state = step(live({}, given), [ended({ status: 'failed', failure: failure() })], { facts: given }).state;
     const aborted = step(state, [abort()], { facts: given }).state;
-    expect(aborted.machine.verdict).to.deep.equal({ phase: Phase.aborted });
+    expect(aborted).to.include({ stage: 'done', phase: Phase.aborted });
   });
 });
 
@@ -240,8 +248,8 @@ describe('action machine: bounds', () => {
     expect((letters[0]!.body as { graceSeconds: number }).graceSeconds).to.equal(7);
     expect(state.stage).to.equal('stopping');
     const over = step(state, [ended({ status: 'terminated', reason: 'too long' })], { facts: given }).state;
-    expect(over.machine.verdict).to.include({ phase: Phase.timedOut });
-    expect(over.machine.verdict!.failure).to.include({ code: 'MAX_RUNTIME_EXCEEDED' });
+    expect(over).to.include({ stage: 'done', phase: Phase.timedOut });
+    expect(over.failure).to.include({ code: 'MAX_RUNTIME_EXCEEDED' });
   });
 
   it('wakes at the bound, which is counted from the phase it is about', () => {
@@ -257,13 +265,13 @@ describe('action machine: bounds', () => {
   it('gives up an attempt that is queued too long', () => {
     const { state, given } = stopped({ queuedTimeoutMs: 1000 }, [observed('waiting-for-resources')], at(1000));
     const over = step(state, [ended({ status: 'terminated', reason: 'x' })], { facts: given }).state;
-    expect(over.machine.verdict!.failure).to.include({ code: 'QUEUED_TIMEOUT_EXCEEDED' });
+    expect(over.failure).to.include({ code: 'QUEUED_TIMEOUT_EXCEEDED' });
   });
 
   it('keeps the real result when the pod was faster than its time-out', () => {
     const { state, given } = stopped({ maxRuntimeMs: 4000 }, [observed('running')], at(4000));
     const over = step(state, [ended({ status: 'succeeded' })], { facts: given }).state;
-    expect(over.machine.verdict).to.deep.equal({ phase: Phase.succeeded });
+    expect(over).to.include({ stage: 'done', phase: Phase.succeeded });
   });
 
   it('lets the deadline beat retries that are left, also between attempts', () => {
@@ -272,8 +280,8 @@ describe('action machine: bounds', () => {
     const state = step(live({}, given), [ended({ status: 'failed', failure: failure() })], { facts: given }).state;
     expect(state.wakeAt).to.deep.equal(at(6000));
     const over = step(state, [], { now: at(6000), facts: given }).state;
-    expect(over.machine.verdict).to.include({ phase: Phase.timedOut });
-    expect(over.machine.verdict!.failure).to.include({ code: 'DEADLINE_EXCEEDED' });
+    expect(over).to.include({ stage: 'done', phase: Phase.timedOut });
+    expect(over.failure).to.include({ code: 'DEADLINE_EXCEEDED' });
   });
 
   it('retries an attempt that ran too long like any other failure of the user', () => {
@@ -314,9 +322,7 @@ describe('action machine: abort', () => {
 
   it('wins over a pod that ended well after the abort was accepted', () => {
     const stopping = step(live(), [abort()]).state;
-    expect(step(stopping, [ended({ status: 'succeeded' })]).state.machine.verdict).to.deep.equal({
-      phase: Phase.aborted,
-    });
+    expect(step(stopping, [ended({ status: 'succeeded' })]).state.phase).to.equal(Phase.aborted);
   });
 
   it('keeps its first reason', () => {

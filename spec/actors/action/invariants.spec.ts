@@ -85,9 +85,7 @@ class World {
     const given = facts({
       policy: this.policy,
       closing: before.stage === 'closing',
-      ...(before.machine.hadPod === true && (ending || before.abort !== null)
-        ? { liveChildren: [...this.children] }
-        : {}),
+      ...(before.hasChildren && (ending || before.abort !== null) ? { liveChildren: [...this.children] } : {}),
     });
     const decision = decide(before, mail, at(this.nowMs), given, settings);
     this.state = decision.state === before ? before : { ...decision.state, version: before.version + 1 };
@@ -153,7 +151,9 @@ class World {
         this.nowMs += event.ms;
         return;
       case 'child-born': // Enqueue refuses unless the parent is open: see actors/run/enqueuer.ts
-        if (this.state.stage === 'live') this.children.add(`c${this.born++}`);
+        if (this.state.stage !== 'live') return;
+        this.children.add(`c${this.born++}`);
+        this.state = { ...this.state, hasChildren: true };
         return;
       case 'child-dies': {
         const child = [...this.children][0];
