@@ -46,6 +46,8 @@ import type { SigV4Credentials } from './sigv4.ts';
 const MAX_OBJECT_BYTES = 5 * 1024 ** 4;
 /** Headers read ahead of a listing's reader. */
 const LIST_READ_AHEAD = 16;
+/** Flushes of different directories share one journal commit when they run together. */
+const DELETE_PARALLEL = 16;
 /** Enough of a file for its header. */
 const HEADER_READ_BYTES = 1024;
 
@@ -167,15 +169,15 @@ export class DirectoryStore implements ObjectStore {
   async deletePrefix(uri: string): Promise<number> {
     const folder = parseObjectUri(uri.endsWith('/') ? uri.slice(0, -1) : uri);
     const bucketPath = `${this.#objects}/${folder.bucket}/`;
-    const touched = new Set<string>();
+    const directories = new Set<string>();
     let count = 0;
-    for await (const found of walk(bucketPath, { prefix: `${toBinary(folder.key)}/`, after: '', rollUp: false })) {
-      if (!(await this.#unlink(found.path))) continue;
-      touched.add(dirname(found.path));
+    const found = walk(bucketPath, { prefix: `${toBinary(folder.key)}/`, after: '', rollUp: false });
+    await inParallel(found, async ({ path }) => {
+      if (!(await this.#unlink(path))) return;
+      directories.add(dirname(path));
       count++;
-    }
-    // Deepest first, so that emptied directories can go bottom up.
-    for (const directory of [...touched].sort((a, b) => b.length - a.length)) await this.#deleted(directory);
+    });
+    await inParallel(directories, directory => this.#deleted(directory));
     return count;
   }
 
@@ -312,6 +314,18 @@ const listed = (uri: string, { size, etag, modifiedMs }: ObjectHeader): ObjectIn
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   if (bytes.length > 0) yield bytes;
+}
+
+/** Works through the items, DELETE_PARALLEL at a time; the first failure ends it. */
+async function inParallel<T>(items: AsyncIterable<T> | Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
+  const pending = new Set<Promise<void>>();
+  for await (const item of items) {
+    const one = work(item).finally(() => pending.delete(one));
+    one.catch(() => {});
+    pending.add(one);
+    if (pending.size >= DELETE_PARALLEL) await Promise.race(pending);
+  }
+  await Promise.all(pending);
 }
 
 const asNotFound =

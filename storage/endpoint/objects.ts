@@ -100,7 +100,7 @@ export function storedHeaders(headers: IncomingHttpHeaders): Pick<PutOptions, 'c
     if (name.startsWith(METADATA_PREFIX)) metadata[name.slice(METADATA_PREFIX.length)] = String(value);
     if (name.startsWith('x-amz-server-side-encryption')) throw notImplemented(`the header ${name}`);
   }
-  return { metadata, ...(headers['content-type'] !== undefined && { contentType: headers['content-type'] }) };
+  return { metadata, ...(headers['content-type'] && { contentType: headers['content-type'] }) };
 }
 
 /** `If-None-Match: *` and `If-Match: <etag>` of a write. */
