@@ -64,9 +64,13 @@ function condition(
  * The status a kubelet and scheduler would give (executor.md §2.8 says how it is read). Everything in it, times too, comes
  * from the evidence on disk, so it is the same after a restart of the node.
  *
+ * A kubelet leaves a pod with a refused container Pending for ever, and readers judge by that (CreateContainerConfigError is
+ * a permanent failure). Here such a pod fails, so that it needs nobody to end it; but it is told as Pending once before.
+ *
  * @param queueMessage why a pod without a slot waits, for people
+ * @param refusalTold whether that has happened
  */
-export function podStatus(pod: PodView, podUid: string, queueMessage: string): V1PodStatus {
+export function podStatus(pod: PodView, podUid: string, queueMessage: string, refusalTold: boolean): V1PodStatus {
   const { admittedAtMs, createdAtMs, containers } = pod;
   if (admittedAtMs === undefined) {
     return {
@@ -84,7 +88,8 @@ export function podStatus(pod: PodView, podUid: string, queueMessage: string): V
   );
   const begun = mains.some(({ state }) => state.is === 'running' || state.is === 'ended');
   const judged = verdict(pod);
-  const terminal = isTerminal(pod);
+  const refusal = containers.find(({ state }) => state.is === 'refused')?.state;
+  const terminal = isTerminal(pod) && (refusal === undefined || refusalTold);
   const phase = terminal && judged.over ? judged.phase : initialized && begun ? 'Running' : 'Pending';
   const ready = !terminal && initialized && mains.every(({ state }) => state.is === 'running');
 
@@ -102,7 +107,6 @@ export function podStatus(pod: PodView, podUid: string, queueMessage: string): V
           .map(({ name }) => name)
           .join(' ')}]`,
       };
-  const refusal = containers.find(({ state }) => state.is === 'refused')?.state;
   const message =
     refusal?.is === 'refused'
       ? refusal.refusal.message

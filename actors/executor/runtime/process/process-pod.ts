@@ -48,6 +48,7 @@ export class ProcessPod {
   private deletion: Deletion | undefined;
   private admittedAtMs: number | undefined;
   private expired = false;
+  private refusalTold = false;
   private status: V1PodStatus = {};
   private pass: Promise<void> | undefined;
   private again = false;
@@ -172,7 +173,7 @@ export class ProcessPod {
   }
 
   private computeStatus(): V1PodStatus {
-    return podStatus(this.view(), this.uid, this.host.queueMessage);
+    return podStatus(this.view(), this.uid, this.host.queueMessage, this.refusalTold);
   }
 
   private async work(): Promise<void> {
@@ -234,6 +235,10 @@ export class ProcessPod {
     if (isDeepStrictEqual(status, this.status)) return;
     this.status = status;
     this.host.onChange(this);
+    if (!this.refusalTold && this.containers.some(container => container.view().state.is === 'refused')) {
+      this.refusalTold = true;
+      this.again = true;
+    }
   }
 
   /** Ends processes that made themselves a session of their own (daemons); true when none is left. */

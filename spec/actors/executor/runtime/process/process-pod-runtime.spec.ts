@@ -241,6 +241,12 @@ describe('process pod runtime', () => {
       expect(pod.status).to.include({ phase: 'Failed', reason: 'CreateContainerConfigError' });
       expect(pod.status!.message).to.contain('"nope" of secret "vault"');
       expect((await bench.state('a')).waiting!.reason).to.equal('CreateContainerConfigError');
+      const told = bench.events.map(({ pod: { status } }) => ({
+        phase: status!.phase,
+        waiting: status!.containerStatuses?.[0]?.state?.waiting?.reason,
+        ready: status!.conditions!.find(({ type }) => type === 'Ready')?.status,
+      }));
+      expect(told).to.deep.include({ phase: 'Pending', waiting: 'CreateContainerConfigError', ready: 'False' });
     });
 
     it('keeps a secret out of everything that is stored', async () => {
