@@ -86,7 +86,7 @@ export class OutputCollector {
     const file = path.join(files.directory, name);
     throw userFailure(
       `the command wrote neither ${file} (or ${name}.<extension>) nor "${name}" in ${AGGREGATE_OUTPUTS}; ` +
-        `write a ${typeName(type)} to ${file} before it ends, or remove the output from the task`,
+        `write the value (${typeName(type)}) to ${file} before the command ends, or remove the output from the task`,
     );
   }
 

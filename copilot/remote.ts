@@ -26,8 +26,15 @@ class Transient extends Error {}
 
 const isHttp = (uri: string): boolean => /^https?:\/\//.test(uri);
 
+/** A store that answered and said no (bad credentials, no permission) says the same the next time; `$metadata` is the AWS SDK's. */
+const isRefusal = (cause: unknown): boolean => {
+  const status = (cause as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode ?? 0;
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
+};
+
 const isTransient = (thrown: unknown): boolean =>
-  thrown instanceof Transient || (thrown instanceof ObjectStoreError && thrown.code === 'unavailable');
+  thrown instanceof Transient ||
+  (thrown instanceof ObjectStoreError && thrown.code === 'unavailable' && !isRefusal(thrown.cause));
 
 /** What went wrong at `uri`, with the blame: what is absent, too large or misnamed is the user's, all else the platform's. */
 const failureAt = (thrown: unknown): CopilotFailure => {
