@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Message, Registry } from '@bufbuild/protobuf';
 import { createConnectRouter, createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect';
@@ -8,6 +7,7 @@ import { compressionGzip } from '@connectrpc/connect-node';
 import type { Logger } from 'pino';
 import { Code, StarlingError, toConnectError, unimplemented } from '../errors.ts';
 import type { Call, Calls } from './call.ts';
+import { room } from './connect-stream.ts';
 import { parseConnectTimeout, parseGrpcTimeout } from './deadline.ts';
 import type { Protocol } from './handler.ts';
 import { type HttpExchange, peerOf, sendConnectError } from './http-exchange.ts';
@@ -35,7 +35,7 @@ export interface ConnectAdapterOptions {
 }
 
 /**
- * Everything the fast path leaves: streams, Connect GET, gRPC-Web, other encodings, and the refusals of wrong media types and methods.
+ * Everything the fast paths leave: Connect GET, gRPC-Web, client streams, other encodings, and the refusals of wrong media types and methods.
  * The protocols are those of @connectrpc/connect; reading and writing is ours, because the library's own adapter to Node cannot parse
  * some Host headers, logs to the console, and ends the connection when it refuses a body half way.
  *
@@ -184,15 +184,15 @@ async function write(
   arrival: Arrival,
   gone: AbortSignal,
 ): Promise<void> {
-  response.writeHead(answered.status, headersOf(answered.header));
+  response.writeHead(answered.status, plainHeaders(answered.header));
   response.flushHeaders();
   const chunks = answered.body?.[Symbol.asyncIterator]();
   try {
     for (let step = await chunks?.next(); step && !step.done; step = await chunks?.next()) {
       if (gone.aborted) return;
-      if (!response.write(step.value)) await room(response, arrival.call?.signal ?? gone, gone);
+      if (!response.write(step.value)) await room(response, arrival.call?.signal ?? gone);
     }
-    if (answered.trailer) response.addTrailers(headersOf(answered.trailer));
+    if (answered.trailer) response.addTrailers(plainHeaders(answered.trailer));
     response.end();
   } finally {
     // Lets the generators below run their `finally` when the client left in the middle.
@@ -200,11 +200,5 @@ async function write(
   }
 }
 
-async function room(response: ServerResponse, ended: AbortSignal, gone: AbortSignal): Promise<void> {
-  if (ended.aborted || gone.aborted) return;
-  const signal = AbortSignal.any([ended, gone]);
-  await once(response, 'drain', { signal }).catch(() => undefined);
-}
-
-const headersOf = (headers: Headers | undefined): Record<string, string> =>
+const plainHeaders = (headers: Headers | undefined): Record<string, string> =>
   Object.fromEntries(headers?.entries() ?? []);

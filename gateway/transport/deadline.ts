@@ -1,3 +1,5 @@
+import { Code, StarlingError } from '../errors.ts';
+
 /** Unit letters of a grpc-timeout header, in milliseconds. */
 const GRPC_UNIT_MS: Readonly<Record<string, number>> = {
   H: 3_600_000,
@@ -11,6 +13,18 @@ const GRPC_UNIT_MS: Readonly<Record<string, number>> = {
 /** Whole milliseconds of a connect-timeout-ms header (at most 10 digits), or undefined when it is malformed. */
 export function parseConnectTimeout(header: string): number | undefined {
   return /^\d{1,10}$/.test(header) ? Number(header) : undefined;
+}
+
+/** The same for a request that has such a header or not; what is wrong with it is returned, because the call must begin to fail. */
+export function connectTimeoutOf(header: string | string[] | undefined): number | undefined | StarlingError {
+  if (header === undefined) return undefined;
+  return (
+    parseConnectTimeout(header.toString()) ??
+    new StarlingError(
+      Code.InvalidArgument,
+      'connect-timeout-ms must be a whole number of milliseconds of at most 10 digits',
+    )
+  );
 }
 
 /** Whole milliseconds of a grpc-timeout header such as `500m` or `2S` (at most 8 digits), or undefined when it is malformed. */

@@ -39,6 +39,11 @@ export function peerOf({ request }: HttpExchange): string {
   return `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`;
 }
 
+/** Request headers as handlers see them. */
+export const headersOf = ({ headers }: IncomingMessage): { get(name: string): string | null } => ({
+  get: name => headers[name.toLowerCase()]?.toString() ?? null,
+});
+
 /**
  * Writes an error as Connect clients read it: the HTTP status of its code, and `{code, message, details}`. If part of the request is
  * still coming it is read and thrown away for a moment, so that the client sees the answer rather than a reset.

@@ -11,6 +11,7 @@ import { contractRegistry, contractServices } from '../../proto/contract.ts';
 import { unimplemented } from '../errors.ts';
 import { Calls, type GatewayMetrics } from './call.ts';
 import { createConnectAdapter } from './connect-adapter.ts';
+import { createConnectStream } from './connect-stream.ts';
 import { createConnectUnary } from './connect-unary.ts';
 import { onFirstBytes } from './first-bytes.ts';
 import { createGrpcBridge } from './grpc-bridge.ts';
@@ -18,6 +19,7 @@ import type { ServiceImplementation } from './handler.ts';
 import { createHealthService } from './health.ts';
 import { type HttpExchange, httpExchange, sendConnectError } from './http-exchange.ts';
 import { createHttp2Fallback } from './http2-fallback.ts';
+import { createMessageCodec } from './message-codec.ts';
 import { methodTable } from './method-table.ts';
 import { createRequestValidator } from './validation.ts';
 
@@ -75,7 +77,7 @@ const PURE_GRPC = /^application\/grpc(\+proto)?$/;
  * One port for everything: HTTP/1.1 and cleartext HTTP/2; Connect, gRPC, gRPC-Web and plain HTTP.
  *
  * The way of a connection: first bytes → HTTP/1.1 or HTTP/2. The way of a request: gRPC streams of HTTP/2 → grpc-js; paths of the
- * method table → the fast path for Connect unary, else the Connect adapter; anything else → the fallback. Routing is by request, not by
+ * method table → the fast paths for Connect unary and streams, else the Connect adapter; anything else → the fallback. Routing is by request, not by
  * connection, because an ingress mixes protocols on one.
  */
 export function createGatewayServer(options: GatewayServerOptions): GatewayServer {
@@ -84,7 +86,9 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   const health = createHealthService(contractServices.map(service => service.typeName));
   const table = methodTable([...options.services, health.implementation], contractServices);
   const calls = new Calls({ validate: createRequestValidator(), log, metrics: options.metrics });
-  const takeUnary = createConnectUnary({ calls, registry: contractRegistry, limits });
+  const codec = createMessageCodec(contractRegistry);
+  const takeUnary = createConnectUnary({ calls, codec, limits });
+  const takeStream = createConnectStream({ calls, codec, limits });
   const serveConnect = createConnectAdapter({ calls, table, registry: contractRegistry, limits, log });
   const grpc = createGrpcBridge({ calls, table, limits });
   const http2Fallback = createHttp2Fallback(fallback);
@@ -100,7 +104,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     if (closing && !stream) response.shouldKeepAlive = false;
     const method = table.get(path);
     if (method) {
-      if (!takeUnary(method, exchange)) void serveConnect(exchange);
+      if (!takeUnary(method, exchange) && !takeStream(method, exchange)) void serveConnect(exchange);
     } else if (
       request.method === 'POST' &&
       RPC_CONTENT_TYPE.test(request.headers['content-type'] ?? '') &&

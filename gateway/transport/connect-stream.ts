@@ -1,0 +1,126 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { endStreamToJson } from '@connectrpc/connect/protocol-connect';
+import { Code, resourceExhausted, StarlingError, toConnectError } from '../errors.ts';
+import { inflate, readBody } from './body.ts';
+import type { Calls } from './call.ts';
+import { connectTimeoutOf } from './deadline.ts';
+import { type HttpExchange, headersOf, peerOf } from './http-exchange.ts';
+import type { CodecName, MessageCodec } from './message-codec.ts';
+import type { RpcMethod } from './method-table.ts';
+
+const gzipAside = promisify(gzip);
+
+/** Most updates are small; compressing those costs more than it saves. */
+const COMPRESS_FROM_BYTES = 16 * 1024;
+
+const ENVELOPE_HEAD_BYTES = 5;
+const COMPRESSED = 1;
+const END = 2;
+
+export interface ConnectStreamOptions {
+  readonly calls: Calls;
+  readonly codec: MessageCodec;
+  readonly limits: { readonly bodyBytes: number; readonly bodyTimeoutMs: number };
+}
+
+/**
+ * Server streams of the Connect protocol: the watches of the SDK and the console. The answer has its head before the first message, so
+ * a quiet watch is an open one; the general adapter would wait. Nothing is compressed but single large messages, and only in their own
+ * envelope. The returned function says whether it took the request.
+ */
+export function createConnectStream({ calls, codec, limits }: ConnectStreamOptions) {
+  async function serve(
+    method: RpcMethod,
+    name: CodecName,
+    zipped: boolean,
+    zip: boolean,
+    exchange: HttpExchange,
+  ): Promise<void> {
+    const { request, response } = exchange;
+    const timeout = connectTimeoutOf(request.headers['connect-timeout-ms']);
+    const call = calls.begin(method, {
+      protocol: 'connect',
+      headers: headersOf(request),
+      peer: peerOf(exchange),
+      timeoutMs: timeout instanceof StarlingError ? undefined : timeout,
+    });
+    response.once('close', () => call.cancel());
+    let failure: StarlingError | undefined;
+    try {
+      response.writeHead(200, {
+        'content-type': `application/connect+${name}`,
+        ...(zip ? { 'connect-content-encoding': 'gzip' } : {}),
+      });
+      if (timeout instanceof StarlingError) throw timeout;
+      const bodyLimits = { ...limits, bodyBytes: limits.bodyBytes + ENVELOPE_HEAD_BYTES };
+      const { data, flag } = open(await call.within(readBody(request, undefined, bodyLimits)), limits.bodyBytes);
+      if (flag === COMPRESSED && !zipped) throw malformed('is marked compressed without connect-content-encoding');
+      const bytes = flag === COMPRESSED ? await call.within(inflate(data, limits.bodyBytes)) : data;
+      const message = codec.decode(method, name, bytes);
+      response.flushHeaders();
+      for await (const answer of call.answers(message)) {
+        const out = codec.encode(method, name, answer);
+        const packed = zip && out.length >= COMPRESS_FROM_BYTES ? seal(await gzipAside(out), COMPRESSED) : seal(out, 0);
+        if (!response.write(packed)) await room(response, call.signal);
+      }
+    } catch (reason) {
+      failure = call.failure(reason);
+    }
+    call.finish(failure);
+    if (response.destroyed) return;
+    const end = endStreamToJson(new Headers(), failure && toConnectError(failure), undefined);
+    response.end(seal(Buffer.from(JSON.stringify(end)), END));
+  }
+
+  return function take(method: RpcMethod, exchange: HttpExchange): boolean {
+    const { headers, method: verb } = exchange.request;
+    if (verb !== 'POST' || method.desc.methodKind !== 'server_streaming') return false;
+    const type = headers['content-type'];
+    const name =
+      type === 'application/connect+proto' ? 'proto' : type === 'application/connect+json' ? 'json' : undefined;
+    if (!name) return false;
+    const encoding = headers['connect-content-encoding'];
+    if (encoding !== undefined && encoding !== 'gzip' && encoding !== 'identity') return false;
+    const zip = /\bgzip\b/.test(headers['connect-accept-encoding']?.toString() ?? '');
+    void serve(method, name, encoding === 'gzip', zip, exchange);
+    return true;
+  };
+}
+
+const malformed = (what: string): StarlingError =>
+  new StarlingError(Code.InvalidArgument, `the request message ${what}`);
+
+/** The one message of the request. @throws StarlingError if there is none, more than one, or a part of one */
+function open(body: Buffer, limitBytes: number): { flag: number; data: Buffer } {
+  if (body.length < ENVELOPE_HEAD_BYTES) throw malformed('is missing or cut short');
+  const flag = body[0]!;
+  const length = body.readUInt32BE(1);
+  if (length > limitBytes) {
+    throw resourceExhausted(`the request message is larger than the ${limitBytes} bytes this gateway accepts`);
+  }
+  if (flag !== 0 && flag !== COMPRESSED) throw malformed(`has the unknown flags ${flag}`);
+  const data = body.subarray(ENVELOPE_HEAD_BYTES, ENVELOPE_HEAD_BYTES + length);
+  if (data.length < length) throw malformed('is cut short');
+  if (body.length > ENVELOPE_HEAD_BYTES + length) throw malformed('is followed by another; this method takes one');
+  return { flag, data };
+}
+
+function seal(data: Uint8Array, flag: number): Buffer {
+  const sealed = Buffer.allocUnsafe(ENVELOPE_HEAD_BYTES + data.length);
+  sealed[0] = flag;
+  sealed.writeUInt32BE(data.length, 1);
+  sealed.set(data, ENVELOPE_HEAD_BYTES);
+  return sealed;
+}
+
+/**
+ * Waits until the client has taken what was written. Also ends when the call does, whose signal fires when the client leaves: the last
+ * envelope then goes into the buffer, and the connection waits for the client alone.
+ */
+export async function room(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await once(response, 'drain', { signal }).catch(() => undefined);
+}
