@@ -128,6 +128,7 @@ function containerExit(pod: V1Pod, status: V1ContainerStatus, terminated: V1Cont
   const { exitCode, reason = 'Error', message = '' } = terminated;
   const isPrimary = status.name === primaryContainerOf(pod);
   const options = {
+    container: status.name,
     detail: message,
     // With a co-pilot around it the files come from the uploader, which knows less than the exit of the main container.
     decisive: isPrimary && uploaderOf(pod) !== undefined,
@@ -158,10 +159,9 @@ function failure(
   kind: 'USER' | 'SYSTEM',
   message: string,
   recoverable: boolean,
-  options: { detail?: string; decisive?: boolean } = {},
+  options: { container?: string; detail?: string; decisive?: boolean } = {},
 ): PodExit {
-  const { detail = '', decisive = false } = options;
-  return { failure: { code, kind, message, recoverable }, detail, decisive };
+  return { failure: { code, kind, message, recoverable }, detail: '', decisive: false, ...options };
 }
 
 function primaryStatus(pod: V1Pod): V1ContainerStatus | undefined {

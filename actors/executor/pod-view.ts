@@ -24,6 +24,8 @@ export interface EndedPod {
 export interface PodExit {
   /** Null: everything that counts ended well. */
   readonly failure: Failure | null;
+  /** The container to blame; its log tells more. Absent: the primary one, or none. */
+  readonly container?: string;
   /** The last words of the container that failed, as the kubelet tells them; may be empty. */
   readonly detail: string;
   /** The files it wrote cannot change the verdict (copilot/injection.ts: the main container's exit comes first). */

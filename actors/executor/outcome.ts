@@ -1,0 +1,103 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { OutputsSchema } from '../../proto/gen/flyteidl2/task/common_pb.js';
+import { ObjectNotFound, ObjectTooLarge } from '../../storage/object-errors.ts';
+import type { ObjectStore } from '../../storage/object-store.ts';
+import type { Failure } from '../action/failure.ts';
+import { readErrorDocument, shorten } from './error-document.ts';
+import type { PodExit } from './pod-view.ts';
+
+/** What an ended pod did with its attempt. */
+export interface Verdict {
+  /** Null: it succeeded. */
+  readonly failure: Failure | null;
+  /** The platform lost the pod and nothing it wrote says how it went: another pod may take its place. */
+  readonly podLost: boolean;
+  readonly hasReport: boolean;
+}
+
+export interface Evidence {
+  readonly exit: PodExit;
+  /** Where the pod wrote to. */
+  readonly outputUri: string;
+  /** The task has to leave outputs.pb: the SDK always does, other programs when outputs are declared. */
+  readonly outputsExpected: boolean;
+  /** The last lines the container to blame has written. */
+  readonly logTail: string;
+}
+
+/** Longest error document that is read whole. */
+const MAX_ERROR_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Judges an ended pod by its evidence in the order error.pb, outputs.pb, exit (sdk.md §5.3): a failing task of the SDK
+ * writes error.pb and exits 0, and one that wrote its outputs and then crashed has done its work. Only a main container
+ * with the co-pilot around it is judged by its exit first. Never writes anything (executor.md C1).
+ * @param maxOutputsBytes longest outputs.pb that is accepted
+ * @throws ObjectStoreUnavailable and its kin: nothing is known then, ask again
+ */
+export async function judge(store: ObjectStore, evidence: Evidence, maxOutputsBytes: number): Promise<Verdict> {
+  const { exit, outputUri } = evidence;
+  const hasReport = (await store.head(`${outputUri}/report.html`)) !== undefined;
+  const ended = (failure: Failure | null, podLost = false): Verdict => ({ failure, podLost, hasReport });
+  if (exit.decisive) return ended(withWords(exit.failure, evidence), exit.failure?.kind === 'SYSTEM');
+
+  const told = await readError(store, `${outputUri}/error.pb`);
+  if (told !== undefined) return ended(told);
+  const outputs = await checkOutputs(store, `${outputUri}/outputs.pb`, maxOutputsBytes);
+  if (outputs === 'good') return ended(null);
+  if (outputs !== 'absent') return ended(outputs);
+  if (exit.failure !== null) return ended(withWords(exit.failure, evidence), exit.failure.kind === 'SYSTEM');
+  if (!evidence.outputsExpected) return ended(null);
+  return ended(
+    withWords(
+      {
+        code: 'OutputsNotFound',
+        kind: 'USER',
+        message: `the task ended with exit code 0, but wrote neither outputs nor an error to ${outputUri}: its process was stopped from inside, for example by os._exit(0)`,
+        recoverable: true,
+      },
+      evidence,
+    ),
+  );
+}
+
+async function readError(store: ObjectStore, uri: string): Promise<Failure | undefined> {
+  try {
+    const object = await store.open(uri, { range: { start: 0, endInclusive: MAX_ERROR_BYTES - 1 } });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of object.body) chunks.push(chunk);
+    return readErrorDocument(Buffer.concat(chunks), uri, object.info.size <= MAX_ERROR_BYTES);
+  } catch (error) {
+    if (error instanceof ObjectNotFound) return undefined;
+    // An empty object has no first byte.
+    if ((error as { code?: unknown }).code === 'range-not-satisfiable')
+      return readErrorDocument(new Uint8Array(), uri, true);
+    throw error;
+  }
+}
+
+async function checkOutputs(store: ObjectStore, uri: string, maxBytes: number): Promise<'good' | 'absent' | Failure> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await store.read(uri, { maxBytes });
+  } catch (error) {
+    if (error instanceof ObjectNotFound) return 'absent';
+    if (!(error instanceof ObjectTooLarge)) throw error;
+    const message = `the outputs of the task are too large: ${error.message}; return files or data frames instead of large values`;
+    return { code: 'OutputsTooLarge', kind: 'USER', message, recoverable: false };
+  }
+  try {
+    fromBinary(OutputsSchema, bytes);
+    return 'good';
+  } catch (error) {
+    const message = `the outputs of the task in ${uri} cannot be decoded (${(error as Error).message}); something other than the SDK wrote them`;
+    return { code: 'OutputsCorrupt', kind: 'USER', message, recoverable: true };
+  }
+}
+
+/** The failure with the last words of its container, which often are all there is to go by. */
+function withWords(failure: Failure | null, { exit, logTail }: Evidence): Failure | null {
+  const words = logTail.trim() || exit.detail.trim();
+  if (failure === null || words === '') return failure;
+  return { ...failure, message: shorten(`${failure.message}\n${words}`) };
+}
