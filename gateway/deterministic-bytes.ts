@@ -1,11 +1,10 @@
 import { create, type DescField, type DescMessage, type MessageShape, ScalarType, toBinary } from '@bufbuild/protobuf';
-import { type ReflectMap, type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
+import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
 /**
  * The bytes other languages call the deterministic encoding: fields by number, the entries of maps by key, unknown fields last.
  * Hashes are made of it, so these must be the bytes that Python's `SerializeToString(deterministic=True)` gives.
- * @throws TypeError for a map whose keys are no strings or whose values are numbers: the contract hashes none
  */
 export function deterministicBytes<D extends DescMessage>(schema: D, message: MessageShape<D>): Uint8Array {
   return encode(reflect(schema as DescMessage, message));
@@ -20,7 +19,7 @@ function encode(message: ReflectMessage): Uint8Array {
     } else if (field.fieldKind === 'list' && field.listKind === 'message') {
       for (const item of message.get(field)) nested(writer, field.number, item as ReflectMessage);
     } else if (field.fieldKind === 'map') {
-      entries(writer, field, message.get(field));
+      entries(writer, message, field);
     } else {
       writer.raw(alone(message, field));
     }
@@ -33,22 +32,25 @@ function nested(writer: BinaryWriter, number: number, message: ReflectMessage): 
   writer.tag(number, WireType.LengthDelimited).bytes(encode(message));
 }
 
-function entries(writer: BinaryWriter, field: DescField & { fieldKind: 'map' }, map: ReflectMap): void {
-  const ofStrings = field.mapKind === 'scalar' && field.scalar === ScalarType.STRING;
-  if (field.mapKey !== ScalarType.STRING || !(ofStrings || field.mapKind === 'message')) {
-    throw new TypeError(
-      `${field} has no deterministic encoding here: only maps from strings to strings or messages have`,
-    );
-  }
-  const keys = ([...map.keys()] as string[]).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+function entries(writer: BinaryWriter, message: ReflectMessage, field: MapField): void {
+  const map = message.get(field);
+  const keys = [...map.keys()].sort((a, b) => Buffer.compare(Buffer.from(String(a)), Buffer.from(String(b))));
   for (const key of keys) {
-    const entry = new BinaryWriter().tag(1, WireType.LengthDelimited).string(key);
     const value = map.get(key);
-    if (ofStrings) entry.tag(2, WireType.LengthDelimited).string(value as string);
-    else nested(entry, 2, value as ReflectMessage);
-    writer.tag(field.number, WireType.LengthDelimited).bytes(entry.finish());
+    if (field.mapKey === ScalarType.STRING && field.mapKind === 'message') {
+      const entry = new BinaryWriter().tag(1, WireType.LengthDelimited).string(key as string);
+      nested(entry, 2, value as ReflectMessage);
+      writer.tag(field.number, WireType.LengthDelimited).bytes(entry.finish());
+    } else {
+      const single = field.mapKind === 'message' ? (value as ReflectMessage).message : value;
+      writer.raw(
+        toBinary(message.desc, create(message.desc, { [field.localName]: { [String(key)]: single } } as never)),
+      );
+    }
   }
 }
+
+type MapField = Extract<DescField, { fieldKind: 'map' }>;
 
 /** A scalar, an enum or a list of them: encoded by the library as the only field of a message. */
 function alone(message: ReflectMessage, field: DescField): Uint8Array {
