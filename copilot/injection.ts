@@ -66,7 +66,7 @@ export type CopilotOptions = {
   env: readonly V1EnvVar[];
   /** Prefix of the container names. Default `flyte-copilot-`. */
   namePrefix?: string;
-  /** Requests and limits of each container. Defaults 500m and 256Mi (measured: docs of main.ts). */
+  /** Requests and limits of each container. Defaults 500m and 384Mi (main.ts has the measurements). */
   cpu?: string;
   memory?: string;
   /** For the download, whole seconds. Default 1 h. */
@@ -133,7 +133,7 @@ export const copilotContainers = (options: CopilotOptions): CopilotContainers =>
   const mounts: V1VolumeMount[] = [];
   if (hasInputs) mounts.push({ name: INPUT_VOLUME, mountPath: inputPath });
   if (outputs !== null) mounts.push({ name: OUTPUT_VOLUME, mountPath: outputPath });
-  const resources = { cpu: options.cpu ?? '500m', memory: options.memory ?? '256Mi' };
+  const resources = { cpu: options.cpu ?? '500m', memory: options.memory ?? '384Mi' };
   const container = (name: string, args: string[]): V1Container => ({
     name: namePrefix + name,
     image: options.image,

@@ -7,9 +7,14 @@ import { ObjectStoreError } from '../storage/object-errors.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { forEachBounded } from './bounded.ts';
 import { asFailure, CopilotFailure, declarationFailure, systemFailure, userFailure } from './failure.ts';
+import { Slots } from './slots.ts';
 
-/** Files in flight at once: four keep a link busy, and four times a part of a multipart upload fits the container's memory. */
+/** Files in flight at once. */
 export const PARALLEL_FILES = 4;
+/** Of them, large ones in an upload: each needs several parts in memory, and the container has little of it (main.ts). */
+const PARALLEL_LARGE_FILES = 2;
+/** From here on an upload goes in parts. */
+const LARGE_BYTES = 8 * 1024 * 1024;
 
 const ATTEMPTS = 5;
 const FILE_MODE = 0o777;
@@ -49,6 +54,7 @@ export class Remote {
   readonly #store: ObjectStore;
   readonly #signal: AbortSignal;
   readonly #retryDelayMs: number;
+  readonly #large = new Slots(PARALLEL_LARGE_FILES);
 
   constructor(store: ObjectStore, { signal, retryDelayMs = 500 }: RemoteOptions) {
     this.#store = store;
@@ -80,22 +86,27 @@ export class Remote {
     await mkdir(target, { recursive: true });
     let bytes = 0;
     const files = await forEachBounded(this.#listed(prefix), PARALLEL_FILES, async object => {
-      bytes += await this.fetchFile(object, path.join(target, ...object.slice(prefix.length).split('/')));
+      const segments = object.slice(prefix.length).split('/');
+      // Other writers may have made keys that no path can be; joined, they could even leave the directory.
+      if (segments.some(segment => ['', '.', '..'].includes(segment))) {
+        throw userFailure(`${object} has a key that cannot be a file below ${target}; rename the object`);
+      }
+      bytes += await this.fetchFile(object, path.join(target, ...segments));
     });
     return { files, bytes };
   }
 
-  /** A structured dataset: the tree below `uri`, or the object `uri` itself when there is no tree. */
+  /** A structured dataset: the object at `uri` when there is one, else the tree below it. */
   async fetchDataset(uri: string, target: string): Promise<void> {
     const single =
       isHttp(uri) || (!uri.endsWith('/') && (await this.#retried(() => this.#store.head(uri))) !== undefined);
     await (single ? this.fetchFile(uri, target) : this.fetchTree(uri, target));
   }
 
-  /** Stores the file `source` as the object `uri`. Returns its size in bytes. */
-  async storeFile(source: string, uri: string): Promise<number> {
-    const stored = await this.#retried(() => this.#store.put(uri, createReadStream(source, { signal: this.#signal })));
-    return stored.size;
+  /** Stores the file `source` of `size` bytes as the object `uri`. */
+  async storeFile(source: string, size: number, uri: string): Promise<void> {
+    const store = () => this.#retried(() => this.#store.put(uri, createReadStream(source, { signal: this.#signal })));
+    await (size < LARGE_BYTES ? store() : this.#large.use(store));
   }
 
   async #fetchObject(uri: string, target: string): Promise<number> {

@@ -6,7 +6,7 @@ import { type NamedLiteral, NamedLiteralSchema, OutputsSchema } from '../proto/g
 import { forEachBounded } from './bounded.ts';
 import { declarationFailure, told, userFailure } from './failure.ts';
 import { MAX_VALUE_BYTES, OutputCollector, type Upload } from './output-collector.ts';
-import { OutputFiles } from './output-files.ts';
+import { type Found, OutputFiles } from './output-files.ts';
 import { PARALLEL_FILES, type Remote } from './remote.ts';
 
 export type UploadMode = 'UPLOAD_ON_EXIT' | 'UPLOAD_EAGER' | 'DO_NOT_UPLOAD';
@@ -93,8 +93,9 @@ export const upload = async (request: UploadRequest, { remote, log }: UploadDeps
   const transferred = await forEachBounded(
     transfers(files, collector.uploads.values(), log),
     PARALLEL_FILES,
-    async one => {
-      bytes += await told(`${one.path} to ${one.uri}`, () => remote.storeFile(one.path, one.uri));
+    async ({ file, uri }) => {
+      await told(`${file.path} to ${uri}`, () => remote.storeFile(file.path, file.size, uri));
+      bytes += file.size;
     },
   );
   await remote.write(request.outputsUri, outputs, 'application/x-protobuf');
@@ -107,16 +108,16 @@ async function* transfers(
   files: OutputFiles,
   uploads: Iterable<Upload>,
   log: UploadDeps['log'],
-): AsyncGenerator<{ path: string; uri: string }> {
+): AsyncGenerator<{ file: Found; uri: string }> {
   for (const { uri, source } of uploads) {
     if (source.kind === 'file') {
-      yield { path: source.path, uri };
+      yield { file: source, uri };
       continue;
     }
     let count = 0;
     for await (const { file, relative } of files.below(source)) {
       count += 1;
-      yield { path: file.path, uri: `${uri}/${relative}` };
+      yield { file, uri: `${uri}/${relative}` };
     }
     if (count === 0) log.warn({ path: source.path }, 'an output directory is empty');
   }

@@ -86,6 +86,16 @@ describe('download', () => {
     expect(await readdir(path.join(directory, 'none'))).to.deep.equal([]);
   });
 
+  it('refuses keys that would leave the directory, whoever made them', async () => {
+    const listing = Object.assign(flaky(work.store, 0), {
+      list: async function* () {
+        yield { uri: 's3://data/tree/../../out' };
+      },
+    }) as unknown as ObjectStore;
+    const failure = await failureOf(run({ dir: lit.dir('s3://data/tree') }, {}, listing));
+    expect(failure.message).to.include('s3://data/tree/../../out has a key that cannot be a file below');
+  });
+
   it('takes a dataset as the tree below its URI, or as the one object at it', async () => {
     await put('table/00000', 'rows');
     await put('single.csv', 'a,b');
