@@ -2,7 +2,6 @@
  * Enqueue, batched: while one transaction is under way the next commands gather, and go into one transaction together.
  * A lone command waits for nobody; a fan-out of thousands costs a few statements per hundred children.
  */
-import { fromBinary } from '@bufbuild/protobuf';
 import { LRUCache } from 'lru-cache';
 import {
   insertActions,
@@ -13,11 +12,11 @@ import {
   specDigest,
   storeSpecs,
 } from '../../db/enqueue.ts';
-import { ErrorDocumentSchema } from '../../proto/gen/flyteidl2/core/execution_pb.js';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Failure } from '../action/failure.ts';
 import { ACTION_KIND, actionKey } from '../action/messages.ts';
 import { isTerminal, Phase } from '../action/phase.ts';
+import { readErrorDocument } from '../executor/error-document.ts';
 import type { Mail } from '../runtime/mail.ts';
 import type { EnqueueAction, EnqueueResult, RunPath } from './commands.ts';
 import { describeTask } from './task-facts.ts';
@@ -201,11 +200,7 @@ export function createEnqueuer({
   async function traceFailure(inputUri: string): Promise<Failure> {
     const uri = inputUri.replace(/[^/]*$/, 'error.pb');
     try {
-      const error = fromBinary(ErrorDocumentSchema, await store.read(uri, { maxBytes: MAX_ERROR_BYTES })).error;
-      if (error !== undefined) {
-        const { code, message } = error;
-        return { code: code || 'TraceFailed', kind: 'USER', message, recoverable: error.kind === 1 };
-      }
+      return readErrorDocument(await store.read(uri, { maxBytes: MAX_ERROR_BYTES }), uri, true);
     } catch {
       // Missing or unreadable: the trace failed all the same, and that is what counts for its parent.
     }
