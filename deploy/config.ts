@@ -210,9 +210,9 @@ export const ConfigSchema = z.strictObject({
   python: z
     .strictObject({
       executable: text(
-        'Python interpreter that runs tasks; it must have the flyte package. An active virtual environment with flyte goes before it.',
+        'Python interpreter that runs tasks; it must have the flyte package. It goes before an active virtual environment.',
         'the path of a Python 3.10 or newer, like /opt/venv/bin/python',
-        { defaultText: 'an environment of our own in the data directory' },
+        { defaultText: 'the active virtual environment if it has flyte, else one of our own in the data directory' },
       ),
       packages: z.array(z.string().min(1)).default(['pandas', 'pyarrow']).register(settings, {
         description:

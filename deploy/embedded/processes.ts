@@ -36,3 +36,18 @@ function isZombie(pid: number): boolean {
     return true;
   }
 }
+
+/** The moment a process began, as a text to compare; with the pid it names one process for as long as the machine runs. */
+export function startMoment(pid: number): string | undefined {
+  try {
+    if (process.platform === 'linux') {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+      // Field 22 counts clock ticks since boot; field 3 is the first behind the name.
+      return `${boot}/${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`;
+    }
+    return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim();
+  } catch {
+    return undefined;
+  }
+}
