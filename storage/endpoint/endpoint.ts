@@ -140,7 +140,7 @@ function refuse(logger: Logger, req: IncomingMessage, res: ServerResponse, reque
     clearTimeout(timer);
     res.end();
   };
-  const timer = setTimeout(end, LINGER_MS);
+  const timer = setTimeout(end, known.code === 'RequestTimeout' ? 0 : LINGER_MS);
   req.once('end', end).once('close', end);
   req.removeAllListeners('readable');
   req.resume();
