@@ -11,6 +11,8 @@ export type AdmissionOptions = {
   /** Which of these pods only wait for their children. An error counts as "none"; it is asked again soon. */
   idlePods: (names: string[]) => Promise<Set<string>>;
   admit: (name: string) => Promise<void>;
+  /** There is no room for this pod now. Told after every pass, so it must cost nothing the second time. */
+  onBlocked: (name: string) => void;
   onError: (error: unknown) => void;
 };
 
@@ -71,12 +73,14 @@ export class Admission {
 
   /** True when pods are left waiting. */
   private async admitSome(): Promise<boolean> {
-    const { slots, admit } = this.options;
+    const { slots, admit, onBlocked } = this.options;
     const queue = this.options.waiting().toSorted((a, b) => b.depth - a.depth || a.sequence - b.sequence);
     let free = slots - this.options.holders().length;
     if (queue.length > free) free += await this.countIdle();
-    for (const { name } of queue.slice(0, Math.max(0, free))) await admit(name);
-    return queue.length > Math.max(0, free);
+    free = Math.max(0, free);
+    for (const { name } of queue.slice(free)) onBlocked(name);
+    for (const { name } of queue.slice(0, free)) await admit(name);
+    return queue.length > free;
   }
 
   private async countIdle(): Promise<number> {

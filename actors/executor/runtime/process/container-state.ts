@@ -44,6 +44,8 @@ export type ContainerView = {
 export type PodView = {
   nowMs: number;
   createdAtMs: number;
+  /** It was found that there is no slot for it. */
+  blocked: boolean;
   /** When it got its slot. */
   admittedAtMs?: number;
   /** When, at the latest, it shall be gone: it is being deleted. */

@@ -76,7 +76,9 @@ export function podStatus(pod: PodView, podUid: string, queueMessage: string, re
     return {
       phase: 'Pending',
       qosClass: 'Burstable',
-      conditions: [condition('PodScheduled', false, createdAtMs, { reason: 'Unschedulable', message: queueMessage })],
+      conditions: pod.blocked
+        ? [condition('PodScheduled', false, createdAtMs, { reason: 'Unschedulable', message: queueMessage })]
+        : [],
     };
   }
   const before = containers.filter(({ kind }) => kind !== 'main');

@@ -74,12 +74,11 @@ export class PodStore {
   async load(): Promise<StoredPod[]> {
     try {
       await mkdir(this.dir, { recursive: true });
-      const pods: StoredPod[] = [];
-      for (const entry of await readdir(this.dir)) {
-        if (entry.startsWith('.')) await rm(path.join(this.dir, entry), { recursive: true, force: true });
-        else pods.push(...(await this.read(entry)));
-      }
-      return pods.sort((a, b) => a.sequence - b.sequence);
+      const entries = await readdir(this.dir);
+      const leftovers = entries.filter(entry => entry.startsWith('.'));
+      await Promise.all(leftovers.map(entry => this.sweep(path.join(this.dir, entry))));
+      const pods = await Promise.all(entries.filter(entry => !entry.startsWith('.')).map(entry => this.read(entry)));
+      return pods.flat().sort((a, b) => a.sequence - b.sequence);
     } catch (error) {
       throw storeError('read the pods', this.dir, error);
     }

@@ -26,6 +26,10 @@ export type Launch = {
 /** A shim that leaves without having started anything is tried again this often; then something is wrong (disk full?). */
 const mostFruitless = 3;
 
+/** We did not kill it for memory, nor because it should end. */
+const killedFromOutside =
+  'killed by SIGKILL from outside: by the kernel, when the machine ran out of memory, or by somebody';
+
 async function readJson<T>(file: string): Promise<T | undefined> {
   try {
     return JSON.parse(await readFile(file, 'utf8')) as T;
@@ -215,8 +219,7 @@ export class ProcessContainer {
       // The shim left before it had created `started`: nobody told it to go, or it could not. The payload never ran.
       await this.startAgain();
     } else if (exited?.signal) {
-      const message = this.signalled ? undefined : `killed by ${exited.signal} from outside`;
-      await this.end({ exitCode: 128 + os.constants.signals[exited.signal], ...(message && { message }) });
+      await this.end({ exitCode: 128 + os.constants.signals[exited.signal] });
     } else if (exited) {
       await this.end({ exitCode: exited.code ?? 255 });
     } else {
@@ -308,9 +311,10 @@ export class ProcessContainer {
       exitCode !== 0 && this.spec.terminationMessagePolicy === 'FallbackToLogsOnError'
         ? await logTail(this.log)
         : undefined;
+    const strange = exitCode === 137 && !this.signalled && said.reason === undefined;
     const message = oom
       ? `the processes held ${oom.usedBytes} bytes of memory, the limit is ${this.spec.resources?.limits?.memory}`
-      : (said.message ?? tail);
+      : [strange && killedFromOutside, said.message, tail].filter(Boolean).join('\n');
     const outcome: Outcome = {
       exitCode: oom ? 137 : exitCode,
       reason: oom ? 'OOMKilled' : (said.reason ?? (exitCode === 0 ? 'Completed' : 'Error')),

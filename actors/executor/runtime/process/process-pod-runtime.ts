@@ -26,17 +26,19 @@ export type ProcessPodRuntimeOptions = {
   idlePods: (names: string[]) => Promise<Set<string>>;
 };
 
-const pulseMs = 250;
+/** Where a look at the processes costs a process of its own (everywhere but on Linux), it is taken less often. */
+const pulseMs = process.platform === 'linux' ? 250 : 1000;
 
 /**
  * Runs pods as child processes of this machine: a small kubelet and scheduler in one.
  *
  * What differs from a real one, by the nature of the thing: there is no image (the command runs in the environment of the
  * server, with `binDirs` in front), no file system of its own (container paths are mapped in command line and environment,
- * container-command.ts), no network of its own, CPU limits only weigh (nice), memory limits are enforced by looking every
- * 250 ms rather than by the kernel, restartPolicy is always Never for the main containers, and probes are not run.
+ * container-command.ts), no network of its own, CPU limits are not enforced (payloads run at a lower priority than the node),
+ * memory limits are enforced by looking every 250 ms rather than by the kernel, restartPolicy is always Never for the main containers, and probes are not run.
  *
- * If this process dies, every payload goes on under its shim (shim.ts); the next `start` on the same directory adopts it.
+ * If this process dies, every payload goes on under its shim (shim.ts); the next runtime on the same directory adopts it. An
+ * object lives from one `start` to one `stop`.
  */
 export class ProcessPodRuntime implements PodRuntime {
   private readonly options: ProcessPodRuntimeOptions;
@@ -78,15 +80,16 @@ export class ProcessPodRuntime implements PodRuntime {
       holders: () => [...this.pods.values()].filter(pod => pod.holdsSlot).map(({ name }) => name),
       idlePods: options.idlePods,
       admit: async name => this.pods.get(name)?.admit(),
+      onBlocked: name => this.pods.get(name)?.block(),
       onError: error => log.error({ err: error }, 'admission of pods failed and is tried again'),
     });
   }
 
   async start(): Promise<void> {
-    for (const stored of await this.store.load()) {
-      const pod = new ProcessPod(stored, this.host);
-      await pod.load();
-      this.sequence = Math.max(this.sequence, stored.sequence);
+    const found = (await this.store.load()).map(stored => new ProcessPod(stored, this.host));
+    await Promise.all(found.map(pod => pod.load()));
+    for (const pod of found) {
+      this.sequence = Math.max(this.sequence, pod.sequence);
       this.pods.set(pod.name, pod);
       this.emit({ type: 'added', pod: pod.snapshot() });
     }

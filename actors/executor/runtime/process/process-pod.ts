@@ -48,6 +48,7 @@ export class ProcessPod {
   private deletion: Deletion | undefined;
   private admittedAtMs: number | undefined;
   private expired = false;
+  private blocked = false;
   private refusalTold = false;
   private status: V1PodStatus = {};
   private pass: Promise<void> | undefined;
@@ -116,6 +117,13 @@ export class ProcessPod {
     return isTerminal(this.view()) || (container.kind !== 'sidecar' && container.view().state.is !== 'waiting');
   }
 
+  /** There is no slot for it now: from here on its status says so. */
+  block(): void {
+    if (this.blocked || !this.waiting) return;
+    this.blocked = true;
+    this.poke();
+  }
+
   async admit(): Promise<void> {
     if (!this.waiting) return;
     await this.host.store.mark(this.name, 'admitted');
@@ -165,6 +173,7 @@ export class ProcessPod {
       createdAtMs: metadata!.creationTimestamp!.getTime(),
       gracePeriodMs: (spec!.terminationGracePeriodSeconds ?? defaultGraceSeconds) * 1000,
       expired: this.expired,
+      blocked: this.blocked,
       containers: this.containers.map(container => container.view()),
       ...(admittedAtMs !== undefined && { admittedAtMs }),
       ...(deletion && { deletion }),

@@ -18,6 +18,10 @@ export type ProcessRow = {
 const linux = process.platform === 'linux';
 const run = promisify(execFile);
 
+/** Locale and zone are fixed: start times in words are compared with those an earlier node has written down. */
+const psOptions = { env: { PATH: '/bin:/usr/bin', LC_ALL: 'C', TZ: 'UTC' }, maxBuffer: 16 * 1024 * 1024 };
+const psColumns = 'pid=,ppid=,pgid=,stat=,rss=,lstart=';
+
 /** AT_PAGESZ of the auxiliary vector: 4 KiB on x86, 16 or 64 KiB on some ARM kernels. */
 function readPageBytes(): number {
   if (!linux) return 4096;
@@ -109,12 +113,17 @@ function parsePs(text: string): ProcessRow[] {
 }
 
 /**
- * All live processes of this machine that we may see. Costs about 10 µs per process on Linux (measured); on other systems
- * one `ps`, so callers there should ask less often.
+ * All live processes of this machine that we may see. Costs about 15 µs per process on Linux (measured, kernel threads left
+ * out); on other systems one `ps`, so callers there should ask less often.
  */
 export async function listProcesses(): Promise<ProcessRow[]> {
   if (linux) return listLinux();
-  const { stdout } = await run('ps', ['-axo', 'pid=,ppid=,pgid=,stat=,rss=,lstart='], { maxBuffer: 16 * 1024 * 1024 });
+  return listWithPs();
+}
+
+/** {@link listProcesses} where there is no /proc. */
+export async function listWithPs(): Promise<ProcessRow[]> {
+  const { stdout } = await run('ps', ['-axo', psColumns], psOptions);
   return parsePs(stdout);
 }
 
@@ -128,9 +137,7 @@ export async function identityOf(pid: number): Promise<string | undefined> {
     const row = stat === undefined ? undefined : parseStat(String(pid), stat);
     return row === 'kernel' ? undefined : row?.identity;
   }
-  const found = await run('ps', ['-o', 'pid=,ppid=,pgid=,stat=,rss=,lstart=', '-p', String(pid)]).catch(
-    () => undefined,
-  );
+  const found = await run('ps', ['-o', psColumns, '-p', String(pid)], psOptions).catch(() => undefined);
   return parsePs(found?.stdout ?? '')[0]?.identity;
 }
 

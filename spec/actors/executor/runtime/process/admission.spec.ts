@@ -28,6 +28,8 @@ describe('admission of pods to process slots', () => {
     await open(2);
     const names = ['p1', 'p2', 'p3', 'p4', 'p5'];
     for (const name of names) await bench.runtime.create(aPod(name, [shell('sleep 0.1')]));
+    const blocked = async () => (await bench.runtime.get('p5'))!.status!.conditions!.length > 0;
+    await until('the last one is told to wait', blocked);
     const last = (await bench.runtime.get('p5'))!.status!;
     expect(last.phase).to.equal('Pending');
     expect(last.conditions![0]).to.include({
@@ -46,6 +48,8 @@ describe('admission of pods to process slots', () => {
     }
     expect(most).to.equal(2);
     expect(startOrder()).to.deep.equal(names);
+    const first = bench.events.filter(({ pod }) => pod.metadata!.name === 'p1');
+    expect(first[0]!.pod.status!.conditions).to.deep.equal([]);
   });
 
   it('starts deeper pods first, then in order of creation', async () => {
