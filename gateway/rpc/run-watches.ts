@@ -1,0 +1,158 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import type { DatabasePool } from 'slonik';
+import { isTerminal } from '../../actors/action/phase.ts';
+import type { ActionPath, RunPath } from '../../actors/run/commands.ts';
+import { type ActionDetailRow, findAction } from '../../db/action-reads.ts';
+import { findRun, listRuns, type RunRow, runListColumns, runSequence, runsById } from '../../db/run-reads.ts';
+import { groupsOfRuns, type TaskGroupScope, taskGroups } from '../../db/task-groups.ts';
+import type { RunService } from '../../proto/gen/flyteidl2/workflow/run_service_pb.js';
+import { clusterEvent } from '../action-attempts.ts';
+import { actionDetails } from '../action-details.ts';
+import { attemptOf } from '../attempt-choice.ts';
+import { invalidArgument, notFound } from '../errors.ts';
+import { actionPath, nameOfAction, nameOfRun, projectDomain, ROOT_ACTION, runPath } from '../identifiers.ts';
+import { runScope } from '../list/run-scope.ts';
+import { runDetails, runMessage } from '../run-message.ts';
+import { taskGroup } from '../task-group.ts';
+import type { Handlers } from '../transport/handler.ts';
+import { watchAction } from '../watch/action-watch.ts';
+import type { ChangeFeed } from '../watch/change-feed.ts';
+import { ChangedRuns } from '../watch/changed-runs.ts';
+import type { RunTrees } from '../watch/run-trees.ts';
+import { SharedReads } from '../watch/shared-reads.ts';
+import { treeFilter } from '../watch/tree-filter.ts';
+
+export interface RunWatchDeps {
+  readonly db: DatabasePool;
+  readonly changes: ChangeFeed;
+  readonly trees: RunTrees;
+}
+
+const RUNS_PER_MESSAGE = 100;
+/** Groups are counted over many runs: not more often than people can look. */
+const GROUPS_PAUSE_MS = 1_000;
+
+type Watches = Pick<
+  Handlers<typeof RunService>,
+  'watchActionDetails' | 'watchRunDetails' | 'watchRuns' | 'watchActions' | 'watchGroups' | 'watchClusterEvents'
+>;
+
+/**
+ * The streams of RunService. Each subscribes to the change log, then reads, then follows: the first message comes at once, every
+ * final state is seen, and what a slow reader misses are states in between (I7).
+ */
+export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
+  const reads = new SharedReads<ActionDetailRow | null>();
+
+  async function theRun(path: RunPath): Promise<RunRow> {
+    const run = await findRun(db, path);
+    if (run === null) throw notFound('run', nameOfRun(path));
+    return run;
+  }
+
+  /** The action at the beginning and after each change; the last one is final. */
+  async function* follow(path: ActionPath, run: RunRow, signal: AbortSignal): AsyncGenerator<ActionDetailRow> {
+    for await (const _ of watchAction(changes, run.id, path.action, signal)) {
+      const action = await reads.read(nameOfAction(path), () => findAction(db, path));
+      if (action === null) throw notFound('action', nameOfAction(path));
+      yield action;
+      if (isTerminal(action.phase)) return;
+    }
+  }
+
+  return {
+    async *watchActionDetails(request, context) {
+      const path = actionPath(request.actionId);
+      const run = await theRun(path);
+      for await (const action of follow(path, run, context.signal)) {
+        yield { details: actionDetails(action, run, request.actionId?.run?.org) };
+      }
+    },
+
+    async *watchRunDetails(request, context) {
+      const path = runPath(request.runId);
+      const run = await theRun(path);
+      for await (const root of follow({ ...path, action: ROOT_ACTION }, run, context.signal)) {
+        yield { details: runDetails(run, root, request.runId?.org) };
+      }
+    },
+
+    /** What happened to the pod of an attempt, each thing once, until the attempt or its action is over. */
+    async *watchClusterEvents(request, context) {
+      const path = actionPath(request.id, 'id');
+      const run = await theRun(path);
+      let sent = 0;
+      for await (const action of follow(path, run, context.signal)) {
+        if (action.attempts.length === 0) continue;
+        const attempt = attemptOf(action, request.attempt, path);
+        const events = attempt.events ?? [];
+        if (events.length > sent) yield { clusterEvents: events.slice(sent).map(clusterEvent) };
+        sent = events.length;
+        if (attempt.endedAt !== undefined) return;
+      }
+    },
+
+    /** Every run in scope, newest first, then each that is made or changes. */
+    async *watchRuns(request, context) {
+      const conditions = runScope(request.target);
+      const changed = new ChangedRuns(changes);
+      try {
+        const sort = [
+          { column: runListColumns.created_at, descending: true },
+          { column: runSequence, descending: true },
+        ];
+        let cursor: readonly string[] | null = null;
+        do {
+          const page: Awaited<ReturnType<typeof listRuns>> = await listRuns(db, {
+            conditions,
+            sort,
+            cursor,
+            limit: RUNS_PER_MESSAGE,
+          });
+          if (page.rows.length > 0) yield { runs: page.rows.map(runMessage) };
+          cursor = page.next;
+        } while (cursor !== null && !context.signal.aborted);
+        for (let ids = await changed.next(context.signal); ids !== null; ids = await changed.next(context.signal)) {
+          const runs = await runsById(db, ids, conditions);
+          if (runs.length > 0) yield { runs: runs.map(runMessage) };
+        }
+      } finally {
+        changed.close();
+      }
+    },
+
+    async *watchActions(request, context) {
+      const filter = treeFilter(request.filter);
+      const view = trees.open(await theRun(runPath(request.runId)), filter);
+      try {
+        for await (const enrichedActions of view.viewer.messages(context.signal)) yield { enrichedActions };
+      } finally {
+        view.close();
+      }
+    },
+
+    /** All groups and the sentinel, then those whose runs changed. A span with an end does not change (runs.md 1.17). */
+    async *watchGroups(request, context) {
+      const { startDate, endDate } = request;
+      if (startDate === undefined) throw invalidArgument('start_date', undefined, 'must say from when on runs count');
+      const scope: TaskGroupScope = {
+        project: request.scopeBy.case === 'projectId' ? projectDomain(request.scopeBy.value) : null,
+        from: timestampDate(startDate),
+        until: endDate === undefined ? null : timestampDate(endDate),
+      };
+      const changed = new ChangedRuns(changes);
+      try {
+        yield { taskGroups: (await taskGroups(db, scope, null)).map(taskGroup), sentinel: true };
+        if (scope.until !== null) return;
+        for (let ids = await changed.next(context.signal); ids !== null; ids = await changed.next(context.signal)) {
+          const groups = await taskGroups(db, scope, await groupsOfRuns(db, ids));
+          if (groups.length > 0) yield { taskGroups: groups.map(taskGroup) };
+          await delay(GROUPS_PAUSE_MS, undefined, { signal: context.signal }).catch(() => undefined);
+        }
+      } finally {
+        changed.close();
+      }
+    },
+  };
+}

@@ -1,0 +1,116 @@
+import type { Logger } from 'pino';
+import type { DatabasePool } from 'slonik';
+import { actionsByName, actionsInOrder } from '../../db/action-reads.ts';
+import type { RunRow } from '../../db/run-reads.ts';
+import type { ChangeFeed } from './change-feed.ts';
+import { RunTree } from './run-tree.ts';
+import type { TreeFilter } from './tree-filter.ts';
+import { TreeViewer } from './tree-viewer.ts';
+
+const PAGE = 1_000;
+const RETRY_MS = 250;
+
+interface Watched {
+  readonly tree: RunTree;
+  readonly viewers: Set<TreeViewer>;
+  readonly changed: Set<string>;
+  readonly unsubscribe: () => void;
+  /** Reads what changed; called when there is something and nobody reads. */
+  wake: () => void;
+}
+
+/**
+ * The trees of the runs that somebody looks at: made with the first viewer, fed by one reader each, dropped with the last.
+ * A tree subscribes to the change log before it reads the run, and reads one thing after the other, so its rows only get newer.
+ */
+export class RunTrees {
+  readonly #db: DatabasePool;
+  readonly #changes: ChangeFeed;
+  readonly #log: Logger;
+  readonly #watched = new Map<number, Watched>();
+
+  constructor(collaborators: { readonly db: DatabasePool; readonly changes: ChangeFeed; readonly log: Logger }) {
+    this.#db = collaborators.db;
+    this.#changes = collaborators.changes;
+    this.#log = collaborators.log;
+  }
+
+  /** How many runs are watched now. */
+  get size(): number {
+    return this.#watched.size;
+  }
+
+  /** A view of the run, from its first action on. Whoever opens it closes it. */
+  open(run: RunRow, filter: TreeFilter | null): { readonly viewer: TreeViewer; close(): void } {
+    const watched = this.#watched.get(run.id) ?? this.#begin(run);
+    const viewer = new TreeViewer(watched.tree, filter);
+    watched.viewers.add(viewer);
+    return {
+      viewer,
+      close: () => {
+        viewer.close();
+        watched.viewers.delete(viewer);
+        if (watched.viewers.size === 0) this.#end(run.id, watched);
+      },
+    };
+  }
+
+  #begin(run: RunRow): Watched {
+    const changed = new Set<string>();
+    const watched: Watched = {
+      tree: new RunTree(run),
+      viewers: new Set(),
+      changed,
+      unsubscribe: this.#changes.subscribe(String(run.id), ({ subject }) => {
+        changed.add(subject);
+        watched.wake();
+      }),
+      wake: () => undefined,
+    };
+    this.#watched.set(run.id, watched);
+    void this.#feed(run.id, watched);
+    return watched;
+  }
+
+  #end(runId: number, watched: Watched): void {
+    watched.unsubscribe();
+    if (this.#watched.get(runId) === watched) this.#watched.delete(runId);
+    watched.wake();
+  }
+
+  /** Loads the run, then follows it until its last viewer left. */
+  async #feed(runId: number, watched: Watched): Promise<void> {
+    const over = () => this.#watched.get(runId) !== watched;
+    try {
+      for (let after = 0; !over(); ) {
+        const rows = await actionsInOrder(this.#db, runId, after, PAGE);
+        watched.tree.take(rows);
+        if (rows.length < PAGE) break;
+        after = rows.at(-1)!.seq;
+      }
+    } catch (error) {
+      this.#watched.delete(runId);
+      for (const viewer of watched.viewers) viewer.fail(error);
+      return;
+    }
+    while (!over()) {
+      if (watched.changed.size === 0) {
+        await new Promise<void>(resolve => {
+          // The log tells of all it has found in one turn: wait for the end of it.
+          watched.wake = () => setImmediate(resolve);
+        });
+        watched.wake = () => undefined;
+        continue;
+      }
+      const names = [...watched.changed].slice(0, PAGE);
+      for (const name of names) watched.changed.delete(name);
+      try {
+        watched.tree.take(await actionsByName(this.#db, runId, names));
+      } catch (error) {
+        this.#log.warn({ err: error, runId }, 'changed actions could not be read for a tree; trying again');
+        for (const name of names) watched.changed.add(name);
+        await new Promise(resolve => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+}

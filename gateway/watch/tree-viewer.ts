@@ -1,0 +1,95 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { EnrichedActionSchema } from '../../proto/gen/flyteidl2/workflow/run_definition_pb.js';
+import { Doorbell } from './doorbell.ts';
+import { ancestors, type RunTree, type TreeListener, type TreeNode } from './run-tree.ts';
+import type { TreeFilter } from './tree-filter.ts';
+
+type Enriched = MessageInitShape<typeof EnrichedActionSchema>;
+
+const MESSAGE_SIZE = 1_000;
+
+/**
+ * One reader's view of a tree: the nodes that match its filter, and what is above them. A node that is seen no more is sent once
+ * without `meets_filter` (runs.md 1.15). Between two messages it holds only the names of what changed: a slow reader skips states.
+ */
+export class TreeViewer implements TreeListener {
+  readonly #tree: RunTree;
+  readonly #filter: TreeFilter | null;
+  readonly #bell = new Doorbell();
+  readonly #matching = new Set<TreeNode>();
+  readonly #matchingBelow = new Map<TreeNode, number>();
+  readonly #shown = new Set<TreeNode>();
+  #dirty = new Set<TreeNode>();
+  #failure: { readonly reason: unknown } | undefined;
+
+  /** @param filter null to see everything */
+  constructor(tree: RunTree, filter: TreeFilter | null) {
+    this.#tree = tree;
+    this.#filter = filter;
+    for (const node of tree.nodes()) this.changed(node);
+    tree.listeners.add(this);
+  }
+
+  changed(node: TreeNode): void {
+    this.#touch(node);
+    if (this.#filter === null) return;
+    const matches = this.#filter(node.row);
+    if (matches === this.#matching.has(node)) return;
+    if (matches) this.#matching.add(node);
+    else this.#matching.delete(node);
+    for (const above of ancestors(node)) {
+      this.#matchingBelow.set(above, (this.#matchingBelow.get(above) ?? 0) + (matches ? 1 : -1));
+      this.#touch(above);
+    }
+  }
+
+  countsChanged(node: TreeNode): void {
+    this.#touch(node);
+  }
+
+  /** The tree cannot be read: the reader is told so. */
+  fail(reason: unknown): void {
+    this.#failure = { reason };
+    this.#bell.ring();
+  }
+
+  /** What there is to tell, in messages of at most 1000 actions, oldest first; ends when the signal fires. */
+  async *messages(signal: AbortSignal): AsyncGenerator<Enriched[]> {
+    while (await this.#bell.wait(signal)) {
+      if (this.#failure !== undefined) throw this.#failure.reason;
+      const dirty = [...this.#dirty].sort((a, b) => a.row.seq - b.row.seq);
+      this.#dirty = new Set();
+      let message: Enriched[] = [];
+      for (const node of dirty) {
+        const enriched = this.#show(node);
+        if (enriched === undefined) continue;
+        message.push(enriched);
+        if (message.length === MESSAGE_SIZE) {
+          yield message;
+          message = [];
+        }
+      }
+      if (message.length > 0) yield message;
+    }
+  }
+
+  close(): void {
+    this.#tree.listeners.delete(this);
+  }
+
+  #touch(node: TreeNode): void {
+    this.#dirty.add(node);
+    this.#bell.ring();
+  }
+
+  #show(node: TreeNode): Enriched | undefined {
+    const visible = this.#filter === null || this.#matching.has(node) || (this.#matchingBelow.get(node) ?? 0) > 0;
+    if (visible) this.#shown.add(node);
+    else if (!this.#shown.delete(node)) return undefined;
+    return {
+      action: this.#tree.messageOf(node),
+      meetsFilter: visible,
+      childrenPhaseCounts: Object.fromEntries(node.phasesBelow),
+    };
+  }
+}
