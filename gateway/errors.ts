@@ -29,7 +29,8 @@ export class StarlingError extends Error {
   readonly details: readonly ErrorDetail[];
 
   constructor(code: Code, message: string, options: ErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    // gRPC puts the text through encodeURI, which throws at half a character.
+    super(message.toWellFormed(), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'StarlingError';
     this.code = code;
     this.details = options.details ?? [];

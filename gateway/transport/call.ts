@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { create, type Message } from '@bufbuild/protobuf';
+import { create, type DescMessage, type Message, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { Code, canceled, codeName, deadlineExceeded, StarlingError, unavailable, unimplemented } from '../errors.ts';
 import { LONGEST_TIMEOUT_MS } from './deadline.ts';
@@ -197,21 +197,19 @@ export class Call implements RpcContext {
     return create(desc.output, await this.within(handler.run(request, this)));
   }
 
-  /** Validates the request and runs the streaming handler; ends the call itself. @throws StarlingError as `answer` does */
-  async *answers(request: Message): AsyncGenerator<Message> {
-    let messages: AsyncIterator<unknown> | undefined;
+  /**
+   * Validates the request, or each of the requests, and runs the streaming handler; ends the call itself.
+   * @throws StarlingError as `answer` does
+   */
+  async *answers(request: Message | AsyncIterable<Message>): AsyncGenerator<Message> {
+    let messages: AsyncIterator<MessageInitShape<DescMessage>> | undefined;
     let failure: StarlingError | undefined = canceled();
     try {
-      const { handler, desc } = this.#method;
-      if (handler?.kind !== 'server_streaming') throw this.#unserved();
-      const invalid = this.#dependencies.validate(desc.input, request);
-      if (invalid) throw invalid;
-      const running = handler.run(request, this)[Symbol.asyncIterator]();
-      messages = running;
+      messages = this.#run(request)[Symbol.asyncIterator]();
       for (;;) {
-        const step = await this.within(running.next());
+        const step = await this.within(messages.next());
         if (step.done) break;
-        yield create(desc.output, step.value);
+        yield create(this.method.output, step.value);
       }
       failure = undefined;
       messages = undefined;
@@ -223,6 +221,26 @@ export class Call implements RpcContext {
       if (failure) this.abort(failure);
       messages?.return?.()?.then(undefined, () => undefined);
       this.finish(failure && (this.#reason ?? failure));
+    }
+  }
+
+  #run(request: Message | AsyncIterable<Message>): AsyncIterable<MessageInitShape<DescMessage>> {
+    const { handler } = this.#method;
+    if (Symbol.asyncIterator in request) {
+      if (handler?.kind !== 'bidi_streaming') throw this.#unserved();
+      return handler.run(this.#validated(request), this);
+    }
+    if (handler?.kind !== 'server_streaming') throw this.#unserved();
+    const invalid = this.#dependencies.validate(this.method.input, request);
+    if (invalid) throw invalid;
+    return handler.run(request, this);
+  }
+
+  async *#validated(requests: AsyncIterable<Message>): AsyncGenerator<Message> {
+    for await (const request of requests) {
+      const invalid = this.#dependencies.validate(this.method.input, request);
+      if (invalid) throw invalid;
+      yield request;
     }
   }
 

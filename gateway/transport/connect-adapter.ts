@@ -84,7 +84,11 @@ export function createConnectAdapter({ calls, table, registry, limits, log }: Co
     }
   }
 
-  async function* answers(method: RpcMethod, request: Message, context: HandlerContext): AsyncGenerator<Message> {
+  async function* answers(
+    method: RpcMethod,
+    request: Message | AsyncIterable<Message>,
+    context: HandlerContext,
+  ): AsyncGenerator<Message> {
     try {
       yield* begin(method, context).answers(request);
     } catch (reason) {
@@ -92,7 +96,7 @@ export function createConnectAdapter({ calls, table, registry, limits, log }: Co
     }
   }
 
-  /** Methods that stream from the client have no handlers; the refusal is counted like any other answer. */
+  /** Methods that stream from the client only have no handlers; the refusal is counted like any other answer. */
   function refuse(method: RpcMethod, context: HandlerContext): never {
     const call = begin(method, context);
     const error = unimplemented(`${method.desc.parent.typeName}.${method.desc.name} is not served yet`);
@@ -109,10 +113,7 @@ export function createConnectAdapter({ calls, table, registry, limits, log }: Co
       case 'client_streaming':
         return async (_: AsyncIterable<Message>, context: HandlerContext) => refuse(method, context);
       case 'bidi_streaming':
-        // biome-ignore lint/correctness/useYield: the library calls a generator, and this one only refuses
-        return async function* (_: AsyncIterable<Message>, context: HandlerContext) {
-          refuse(method, context);
-        };
+        return (requests: AsyncIterable<Message>, context: HandlerContext) => answers(method, requests, context);
     }
   }
 

@@ -1,9 +1,8 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { create, type DescFile, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
-import { anyPack, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import { create, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import { anyPack } from '@bufbuild/protobuf/wkt';
 import * as grpc from '@grpc/grpc-js';
-import { ReflectionService } from '@grpc/reflection';
 import { StatusSchema } from '../../proto/gen/google/rpc/status_pb.js';
 import { Code, deadlineExceeded, StarlingError, unimplemented } from '../errors.ts';
 import type { Call, Calls } from './call.ts';
@@ -29,8 +28,7 @@ interface StreamDoor {
 
 /**
  * gRPC through @grpc/grpc-js, several times as fast as the general adapter. grpc-js takes whole connections in public and would answer
- * 415 to Connect calls on the same one, so each stream is handed over by a private door (libraries.md §7). Reflection is served here
- * too, and only here: it is a protocol of gRPC clients.
+ * 415 to Connect calls on the same one, so each stream is handed over by a private door (libraries.md §7).
  */
 export function createGrpcBridge({ calls, table, limits }: GrpcBridgeOptions): GrpcBridge {
   const server = new grpc.Server({
@@ -45,7 +43,6 @@ export function createGrpcBridge({ calls, table, limits }: GrpcBridgeOptions): G
       Object.fromEntries(methods.map(method => [method.desc.localName, implementationOf(calls, method)])),
     );
   }
-  new ReflectionService(reflected(byService.keys())).addToServer(server);
   const door = server as unknown as StreamDoor;
 
   return {
@@ -93,16 +90,14 @@ function implementationOf(calls: Calls, method: RpcMethod): grpc.UntypedHandleCa
         );
       };
     case 'server_streaming':
-      return (grpcCall: grpc.ServerWritableStream<Received, Message>) => {
-        const call = begin(calls, method, grpcCall);
-        void pump(call, grpcCall);
-      };
+      return (grpcCall: grpc.ServerWritableStream<Received, Message>) =>
+        void pump(begin(calls, method, grpcCall), grpcCall.request, grpcCall);
     case 'client_streaming':
       return (grpcCall: grpc.ServerReadableStream<Received, Message>, callback: grpc.sendUnaryData<Message>) =>
         callback(statusOf(refuse(begin(calls, method, grpcCall))));
     case 'bidi_streaming':
       return (grpcCall: grpc.ServerDuplexStream<Received, Message>) =>
-        grpcCall.emit('error', statusOf(refuse(begin(calls, method, grpcCall))));
+        void pump(begin(calls, method, grpcCall), received(grpcCall), grpcCall);
   }
 }
 
@@ -147,19 +142,30 @@ async function answer(call: Call, request: Received): Promise<Message> {
 }
 
 /** Moves messages as fast as the client takes them: `write` returning false stops the pull until `drain`. */
-async function pump(call: Call, grpcCall: grpc.ServerWritableStream<Received, Message>): Promise<void> {
+async function pump(
+  call: Call,
+  request: Received | AsyncIterable<Message>,
+  grpcCall: grpc.ServerWritableStream<Received, Message> | grpc.ServerDuplexStream<Received, Message>,
+): Promise<void> {
   const { signal } = call;
   try {
-    if (grpcCall.request instanceof StarlingError) {
-      call.finish(grpcCall.request);
-      throw grpcCall.request;
+    if (request instanceof StarlingError) {
+      call.finish(request);
+      throw request;
     }
-    for await (const message of call.answers(grpcCall.request)) {
+    for await (const message of call.answers(request)) {
       if (!grpcCall.write(message)) await once(grpcCall, 'drain', { signal }).catch(() => undefined);
     }
     grpcCall.end();
   } catch (reason) {
     if (!grpcCall.cancelled) grpcCall.emit('error', statusOf(reason as StarlingError));
+  }
+}
+
+async function* received(requests: AsyncIterable<Received>): AsyncGenerator<Message> {
+  for await (const request of requests) {
+    if (request instanceof StarlingError) throw request;
+    yield request;
   }
 }
 
@@ -178,19 +184,4 @@ function statusOf(error: StarlingError): Partial<grpc.StatusObject> & Error {
     metadata.set('grpc-status-details-bin', Buffer.from(toBinary(StatusSchema, status)));
   }
   return Object.assign(new Error(error.message), { code: error.code as number, details: error.message, metadata });
-}
-
-/** The files of the services and all they import, as the reflection service wants them. */
-function reflected(services: Iterable<{ file: DescFile }>): ConstructorParameters<typeof ReflectionService>[0] {
-  const files = new Map<string, DescFile>();
-  const collect = (file: DescFile): void => {
-    if (files.has(file.name)) return;
-    files.set(file.name, file);
-    file.dependencies.forEach(collect);
-  };
-  for (const { file } of services) collect(file);
-  const fileDescriptorProtos = [...files.values()].map(file =>
-    Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
-  );
-  return { contract: { fileDescriptorProtos } } as unknown as ConstructorParameters<typeof ReflectionService>[0];
 }

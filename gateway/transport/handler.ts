@@ -1,6 +1,7 @@
 import type {
   DescMessage,
   DescMethod,
+  DescMethodBiDiStreaming,
   DescMethodServerStreaming,
   DescMethodUnary,
   DescService,
@@ -47,12 +48,23 @@ export type StreamHandler<I extends DescMessage, O extends DescMessage> = (
   context: RpcContext,
 ) => AsyncIterable<MessageInitShape<O>>;
 
+/**
+ * Both sides stream. Requests arrive as they are pulled; each is validated, and an invalid one throws where it is pulled. Only gRPC and
+ * HTTP/2 can carry it while both sides are open.
+ */
+export type BidiHandler<I extends DescMessage, O extends DescMessage> = (
+  requests: AsyncIterable<MessageShape<I>>,
+  context: RpcContext,
+) => AsyncIterable<MessageInitShape<O>>;
+
 type HandlerOf<M extends DescMethod> =
   M extends DescMethodUnary<infer I, infer O>
     ? UnaryHandler<I, O>
     : M extends DescMethodServerStreaming<infer I, infer O>
       ? StreamHandler<I, O>
-      : never;
+      : M extends DescMethodBiDiStreaming<infer I, infer O>
+        ? BidiHandler<I, O>
+        : never;
 
 /** Handlers of a service by the local (camelCase) name of the method. Every method may be left out. */
 export type Handlers<S extends DescService> = { [K in keyof S['method']]?: HandlerOf<S['method'][K]> };
@@ -60,7 +72,8 @@ export type Handlers<S extends DescService> = { [K in keyof S['method']]?: Handl
 /** A handler with its types forgotten: what the transport and wrappers (authorisation, audit) work with. */
 export type AnyHandler =
   | { readonly kind: 'unary'; readonly run: UnaryHandler<DescMessage, DescMessage> }
-  | { readonly kind: 'server_streaming'; readonly run: StreamHandler<DescMessage, DescMessage> };
+  | { readonly kind: 'server_streaming'; readonly run: StreamHandler<DescMessage, DescMessage> }
+  | { readonly kind: 'bidi_streaming'; readonly run: BidiHandler<DescMessage, DescMessage> };
 
 /** A service and what serves it. Methods without a handler answer `unimplemented`. */
 export interface ServiceImplementation {
@@ -69,15 +82,15 @@ export interface ServiceImplementation {
 }
 
 /**
- * Binds handlers to a service of the contract. Methods left out, and all that stream from the client, answer `unimplemented`.
+ * Binds handlers to a service of the contract. Methods left out, and all that stream from the client only, answer `unimplemented`.
  * @throws TypeError if a name is no method of the service that a handler can serve
  */
 export function implement<S extends DescService>(service: S, handlers: Handlers<S>): ServiceImplementation {
   const bound = new Map<string, AnyHandler>();
   for (const [name, run] of Object.entries(handlers)) {
     const kind = service.methods.find(method => method.localName === name)?.methodKind;
-    if (kind !== 'unary' && kind !== 'server_streaming') {
-      throw new TypeError(`${service.typeName} has no unary or server-streaming method ${name}`);
+    if (kind === undefined || kind === 'client_streaming') {
+      throw new TypeError(`${service.typeName} has no method ${name} that a handler can serve`);
     }
     bound.set(name, { kind, run } as AnyHandler);
   }

@@ -31,7 +31,6 @@ export function createHttp2Fallback(fallback: RequestListener): (exchange: HttpE
       method: request.method ?? 'GET',
       path: request.url ?? '/',
       headers,
-      agent: false,
       createConnection: () => near as Duplex,
     });
     response.once('close', () => replay.destroy());

@@ -1,4 +1,4 @@
-import { createServer as createHttp1Server, type RequestListener } from 'node:http';
+import { createServer as createHttp1Server, type RequestListener, type ServerResponse } from 'node:http';
 import {
   createServer as createHttp2Server,
   Http2ServerRequest,
@@ -21,6 +21,7 @@ import { type HttpExchange, httpExchange, sendConnectError } from './http-exchan
 import { createHttp2Fallback } from './http2-fallback.ts';
 import { createMessageCodec } from './message-codec.ts';
 import { methodTable } from './method-table.ts';
+import { createReflectionService } from './reflection.ts';
 import { createRequestValidator } from './validation.ts';
 
 /** Bounds on what one client can make us hold. All have defaults. */
@@ -84,7 +85,8 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   const limits: GatewayLimits = { ...DEFAULT_LIMITS, ...options.limits };
   const { log, fallback } = options;
   const health = createHealthService(contractServices.map(service => service.typeName));
-  const table = methodTable([...options.services, health.implementation], contractServices);
+  const reflection = createReflectionService([...contractServices, health.implementation.service]);
+  const table = methodTable([...options.services, health.implementation, reflection], contractServices);
   const calls = new Calls({ validate: createRequestValidator(), log, metrics: options.metrics });
   const codec = createMessageCodec(contractRegistry);
   const takeUnary = createConnectUnary({ calls, codec, limits });
@@ -96,12 +98,17 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   const sockets = new Set<Socket>();
   const silent = new Set<Socket>();
   const sessions = new Set<Http2Session>();
+  /** Answers under way over HTTP/1.1. While closing, each is the last of its connection; HTTP/2 says so with GOAWAY. */
+  const responses = new Set<ServerResponse>();
   let closing: Promise<void> | undefined;
 
   function route(exchange: HttpExchange): void {
     const { request, response, stream, path } = exchange;
-    // A connection that is being drained ends with this answer; HTTP/2 has said so with GOAWAY.
-    if (closing && !stream) response.shouldKeepAlive = false;
+    if (!stream) {
+      responses.add(response);
+      response.once('close', () => responses.delete(response));
+      if (closing) response.shouldKeepAlive = false;
+    }
     const method = table.get(path);
     if (method) {
       if (!takeUnary(method, exchange) && !takeStream(method, exchange)) void serveConnect(exchange);
@@ -176,6 +183,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     calls.endStreams();
     for (const socket of silent) socket.destroy();
     for (const session of sessions) session.close();
+    for (const response of responses) response.shouldKeepAlive = false;
     http1.closeIdleConnections();
     const cut = setTimeout(() => {
       calls.endAll();

@@ -83,7 +83,7 @@ export async function wire(port: number, allowHalfOpen = false): Promise<Wire> {
     text += chunk.toString('latin1');
   });
   socket.on('error', () => undefined);
-  const closed = once(socket, 'close');
+  const closed = new Promise(resolve => socket.once('close', resolve));
   await once(socket, 'connect');
   return { socket, heard: () => text, closed };
 }
