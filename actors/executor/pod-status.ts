@@ -39,7 +39,7 @@ const SIGKILL_CODES: ReadonlySet<number> = new Set([137, 247]);
 /** Reads a pod. `nowMs` decides whether trouble that may pass has lasted too long. */
 export function classify(pod: V1Pod, nowMs: number): PodView {
   const facts = podFacts(pod);
-  const ended = (exit: PodExit): PodView => ({ is: 'ended', exit, facts });
+  const ended = (exit: PodExit): PodView => ({ is: 'ended', exit, over: isOver(pod), facts });
   switch (pod.status?.phase) {
     case 'Succeeded':
       return ended(succeededExit(pod));
@@ -56,21 +56,27 @@ export function classify(pod: V1Pod, nowMs: number): PodView {
   }
 }
 
+/** The phases that say so: a kubelet sets them when every container has ended. */
+function isOver(pod: V1Pod): boolean {
+  return pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+}
+
 function classifyRunning(pod: V1Pod, facts: ReturnType<typeof podFacts>): PodView {
   const primary = primaryStatus(pod);
   const running = (reason: string): PodView => ({ is: 'live', phase: 'running', reason, facts });
+  const ended = (exit: PodExit): PodView => ({ is: 'ended', exit, over: false, facts });
   const name = facts.primaryContainer;
   if (primary === undefined) {
     const inSpec = pod.spec?.containers.some(container => container.name === name);
-    return inSpec ? running(`container ${name} is starting`) : { is: 'ended', exit: noPrimary(name), facts };
+    return inSpec ? running(`container ${name} is starting`) : ended(noPrimary(name));
   }
   const { terminated, waiting } = primary.state ?? {};
   if (terminated === undefined) {
     return running(waiting === undefined ? `container ${name} runs` : `container ${name} waits: ${waiting.reason}`);
   }
-  if (terminated.exitCode !== 0) return { is: 'ended', exit: containerExit(pod, primary, terminated), facts };
+  if (terminated.exitCode !== 0) return ended(containerExit(pod, primary, terminated));
   const uploader = liveUploader(pod);
-  if (uploader === undefined) return { is: 'ended', exit: succeededExit(pod), facts };
+  if (uploader === undefined) return ended(succeededExit(pod));
   return running(`container ${uploader} uploads the outputs`);
 }
 

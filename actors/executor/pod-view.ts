@@ -17,6 +17,8 @@ export interface LivePod {
 export interface EndedPod {
   readonly is: 'ended';
   readonly exit: PodExit;
+  /** Nothing of it runs any more; false while companions outlive the primary container. */
+  readonly over: boolean;
   readonly facts: PodFacts;
 }
 
