@@ -16,6 +16,9 @@ export type AdmissionOptions = {
   onError: (error: unknown) => void;
 };
 
+/** An answer about idle pods that takes longer counts as an error: slots that become free must not wait for it. */
+const patienceMs = 2000;
+
 /** While pods wait and no slot is free: how often to ask for idle pods, and how long to wait between two asks at least. */
 const askAgainMs = 500;
 const askPauseMs = 20;
@@ -89,10 +92,18 @@ export class Admission {
     const pause = this.askedAtMs + askPauseMs - Date.now();
     if (pause > 0) await new Promise(resolve => setTimeout(resolve, pause));
     this.askedAtMs = Date.now();
-    const idle = await this.options.idlePods(holders).catch(error => {
+    const idle = await this.askIdle(holders).catch(error => {
       this.options.onError(error);
       return new Set<string>();
     });
     return holders.filter(name => idle.has(name)).length;
+  }
+
+  private async askIdle(holders: string[]): Promise<Set<string>> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer about idle pods within ${patienceMs} ms`)), patienceMs);
+    });
+    return Promise.race([this.options.idlePods(holders), late]).finally(() => clearTimeout(timer));
   }
 }

@@ -51,7 +51,7 @@ async function writeDurably(file: string, text: string): Promise<void> {
  *   <dir>/<pod>/admitted                    empty; its time is the pod's start time (it has a slot)
  *   <dir>/<pod>/expired                     empty; it has failed by its deadline
  *   <dir>/<pod>/deletion.json               it shall end, and when patience ends
- *   <dir>/<pod>/containers/<c>/log, log.times, <n>/…     one container and its runs (process-container.ts)
+ *   <dir>/<pod>/containers/<c>/log, log.times, <n>/…     one container and its runs (log-file.ts, run-directory.ts)
  *   <dir>/<pod>/volumes/<v>, work/<c>       what the processes see
  *   <dir>/.new-*, .gone-*                   not yet and no longer a pod: swept by the next start
  *

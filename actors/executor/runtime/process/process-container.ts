@@ -1,5 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import type { V1Container } from '@kubernetes/client-node';
@@ -8,12 +7,11 @@ import type { ContainerKind, ContainerState, ContainerView, Outcome, Refusal } f
 import { LogFile, logTail } from './log-file.ts';
 import { identityOf, listProcesses, sendSignal } from './process-table.ts';
 import { parseQuantity } from './quantity.ts';
+import { RunDirectory, type ShimProcess } from './run-directory.ts';
 import { type Shim, spawnShim } from './shim.ts';
 
-type PidFile = { pid: number; identity: string; startedAtMs: number };
-
 /** The running process of one run; `child` only when this node has forked it. */
-type Live = PidFile & { child?: { exited?: { code: number | null; signal: NodeJS.Signals | null } } };
+type Live = ShimProcess & { child?: { exited?: { code: number | null; signal: NodeJS.Signals | null } } };
 
 export type Launch = {
   command: string[];
@@ -30,14 +28,6 @@ const mostFruitless = 3;
 const killedFromOutside =
   'killed by SIGKILL from outside: by the kernel, when the machine ran out of memory, or by somebody';
 
-async function readJson<T>(file: string): Promise<T | undefined> {
-  try {
-    return JSON.parse(await readFile(file, 'utf8')) as T;
-  } catch {
-    return undefined; // not there, or cut off by the death of the node: then what it announces has not happened either
-  }
-}
-
 /** A courtesy to the node and the machine: when it is refused (the node itself runs lower), the payload runs all the same. */
 function lowerPriority(pid: number, niceness: number): void {
   try {
@@ -46,15 +36,9 @@ function lowerPriority(pid: number, niceness: number): void {
 }
 
 /**
- * One container of a pod and its runs. Evidence on disk, in `<dir>/<n>/` (n counts the restarts of a sidecar):
- *
- *   pid            by the node, before it says `go`: whom to watch and to signal. Without it the payload never ran.
- *   started        by the shim: from now on this run is never started again
- *   exit           by the shim: the exit code; its time is the end
- *   oom.json       by the node, before it kills for memory: the kill that follows is an OOM, whoever sees it
- *   outcome.json   by the node: the last word (an {@link Outcome} or a {@link Refusal})
- *
- * {@link refresh} turns evidence into {@link ContainerState}; if the node dies, the next one reads the same evidence.
+ * One container of a pod and its runs, each with a directory `<dir>/<n>/` of its own (n counts the restarts of a sidecar);
+ * all runs write one log. {@link refresh} turns the evidence of the current run into a {@link ContainerState}; if the node
+ * dies, the next one reads the same evidence.
  * Invariant: the state is `ended` only when nothing of the run's process group is alive.
  */
 export class ProcessContainer {
@@ -66,7 +50,8 @@ export class ProcessContainer {
   readonly memoryLimitBytes: number | undefined;
   private readonly dir: string;
   private readonly onExit: () => void;
-  private runs = 0;
+  private restarts = 0;
+  private run: RunDirectory;
   private state: ContainerState = { is: 'waiting' };
   private lastOutcome: Outcome | undefined;
   private signalled: 'SIGTERM' | 'SIGKILL' | undefined;
@@ -80,28 +65,26 @@ export class ProcessContainer {
     this.kind = kind;
     this.spec = spec;
     this.dir = dir;
+    this.run = this.runDirectory(0);
     this.onExit = onExit;
     this.log = new LogFile(path.join(dir, 'log'));
     const limit = parseQuantity(spec.resources?.limits?.memory ?? '');
     this.memoryLimitBytes = limit ? limit : undefined;
   }
 
-  private get runDir(): string {
-    return path.join(this.dir, String(this.runs));
-  }
-
-  private file(name: string): string {
-    return path.join(this.runDir, name);
+  private runDirectory(run: number): RunDirectory {
+    return new RunDirectory(path.join(this.dir, String(run)));
   }
 
   /** Reads what an earlier node has left. */
   async load(): Promise<void> {
     const entries = await readdir(this.dir).catch(() => [] as string[]);
-    this.runs = Math.max(0, ...entries.filter(entry => /^\d+$/.test(entry)).map(Number));
-    if (this.runs > 0) {
-      this.lastOutcome = await readJson<Outcome>(path.join(this.dir, String(this.runs - 1), 'outcome.json'));
+    this.restarts = Math.max(0, ...entries.filter(entry => /^\d+$/.test(entry)).map(Number));
+    this.run = this.runDirectory(this.restarts);
+    if (this.restarts > 0) {
+      this.lastOutcome = (await this.runDirectory(this.restarts - 1).readConclusion()) as Outcome | undefined;
     }
-    const said = await readJson<Outcome | Refusal>(this.file('outcome.json'));
+    const said = await this.run.readConclusion();
     if (said) {
       this.state =
         said.reason === 'CreateContainerConfigError'
@@ -109,10 +92,10 @@ export class ProcessContainer {
           : { is: 'ended', outcome: said as Outcome };
       return;
     }
-    const pid = await readJson<PidFile>(this.file('pid'));
-    if (!pid) return;
-    this.live = pid;
-    this.state = { is: 'running', startedAtMs: pid.startedAtMs };
+    const shim = await this.run.readShim();
+    if (!shim) return;
+    this.live = shim;
+    this.state = { is: 'running', startedAtMs: shim.startedAtMs };
   }
 
   view(): ContainerView {
@@ -121,7 +104,7 @@ export class ProcessContainer {
       kind: this.kind,
       image: this.spec.image ?? '',
       state: this.state,
-      restarts: this.runs,
+      restarts: this.restarts,
       ...(this.lastOutcome && { lastOutcome: this.lastOutcome }),
       ...(this.signalled && { signalled: this.signalled }),
     };
@@ -149,22 +132,21 @@ export class ProcessContainer {
     let shim: Shim | undefined;
     const startedAtMs = Date.now();
     try {
-      await mkdir(this.runDir, { recursive: true });
-      await rm(this.file('pid'), { force: true });
+      await this.run.prepare();
       await this.log.create();
       const { command, env, workDir, niceness } = await prepare();
       await mkdir(workDir, { recursive: true });
       const [program, ...args] = command;
       const found = await findCommand(program!, env, workDir);
       const label = `starling/${this.name}`;
-      shim = await spawnShim({ runDir: this.runDir, workDir, command: [found, ...args], env, label });
+      shim = await spawnShim({ runDir: this.run.path, workDir, command: [found, ...args], env, label });
       const live: Live = { pid: shim.pid, identity: (await identityOf(shim.pid)) ?? '', startedAtMs, child: {} };
       shim.process.once('exit', (code, signal) => {
         live.child!.exited = { code, signal };
         this.onExit();
       });
       lowerPriority(shim.pid, niceness);
-      await writeFile(this.file('pid'), JSON.stringify({ pid: live.pid, identity: live.identity, startedAtMs }));
+      await this.run.writeShim(live);
       this.live = live;
       this.signalled = undefined;
       this.state = { is: 'running', startedAtMs };
@@ -175,7 +157,7 @@ export class ProcessContainer {
       if (error instanceof ContainerConfigError) {
         const refusal: Refusal = { reason: 'CreateContainerConfigError', message, refusedAtMs: Date.now() };
         this.state = { is: 'refused', refusal };
-        await this.conclude(refusal);
+        await this.run.conclude(refusal);
       } else if (error instanceof CommandNotFoundError) {
         await this.end({ exitCode: 127, reason: 'ContainerCannotRun', message });
       } else {
@@ -188,7 +170,9 @@ export class ProcessContainer {
   restart(): void {
     if (this.state.is !== 'ended') return;
     this.lastOutcome = this.state.outcome;
-    this.runs += 1;
+    this.restarts += 1;
+    this.run = this.runDirectory(this.restarts);
+    this.fruitless = 0;
     this.signalled = undefined;
     this.state = { is: 'waiting' };
   }
@@ -200,22 +184,22 @@ export class ProcessContainer {
   async refresh(): Promise<boolean> {
     const live = this.live;
     if (this.state.is !== 'running' || !live) return false;
-    let exit = this.readExit();
+    let exit = this.run.readExit();
     const exited = live.child?.exited;
     if (!exit) {
       const alive = live.child ? !exited : (await identityOf(live.pid)) === live.identity;
       if (alive) {
         // An earlier node may have died between writing oom.json and the kill.
-        if (!live.child && this.exists('oom.json')) await this.signal('SIGKILL');
+        if (!live.child && this.run.outOfMemory) await this.signal('SIGKILL');
         return false;
       }
-      exit = this.readExit(); // it may have been written between the two looks
+      exit = this.run.readExit(); // it may have been written between the two looks
     }
     // Also when the shim was killed and the payload lives on without it.
     if (await this.killLeftovers(live)) return true;
     if (exit) {
       await this.end({ exitCode: exit.code, finishedAtMs: exit.atMs });
-    } else if (!this.exists('started') && !this.exists('oom.json')) {
+    } else if (!this.run.started && !this.run.outOfMemory) {
       // The shim left before it had created `started`: nobody told it to go, or it could not. The payload never ran.
       await this.startAgain();
     } else if (exited?.signal) {
@@ -235,7 +219,7 @@ export class ProcessContainer {
   private async startAgain(): Promise<void> {
     this.fruitless += 1;
     if (this.fruitless > mostFruitless) {
-      const message = `the shim cannot start in ${this.runDir}: is the disk full?`;
+      const message = `the shim cannot start in ${this.run.path}: is the disk full?`;
       await this.end({ exitCode: 128, reason: 'StartError', message });
       return;
     }
@@ -266,7 +250,7 @@ export class ProcessContainer {
   /** Ends the container because its processes hold more memory than its limit. */
   async killForMemory(usedBytes: number): Promise<void> {
     if (!this.live || !this.running || this.signalled === 'SIGKILL') return;
-    await writeFile(this.file('oom.json'), JSON.stringify({ usedBytes })).catch(() => {});
+    await this.run.writeOutOfMemory(usedBytes);
     await this.signal('SIGKILL');
   }
 
@@ -289,22 +273,8 @@ export class ProcessContainer {
     return groups.size > 0;
   }
 
-  private exists(name: string): boolean {
-    return statSync(this.file(name), { throwIfNoEntry: false }) !== undefined;
-  }
-
-  private readExit(): { code: number; atMs: number } | undefined {
-    try {
-      const text = readFileSync(this.file('exit'), 'latin1');
-      if (!/^\d+\n$/.test(text)) return undefined; // the disk was full: the shim hands the code to its parent instead
-      return { code: Number(text), atMs: Math.round(statSync(this.file('exit')).mtimeMs) };
-    } catch {
-      return undefined;
-    }
-  }
-
   private async end(said: Omit<Partial<Outcome>, 'exitCode'> & { exitCode: number }): Promise<void> {
-    const oom = await readJson<{ usedBytes: number }>(this.file('oom.json'));
+    const oom = await this.run.readOutOfMemory();
     const { exitCode } = said;
     this.log.noteGrowth();
     const tail =
@@ -325,14 +295,6 @@ export class ProcessContainer {
     };
     this.live = undefined;
     this.state = { is: 'ended', outcome };
-    await this.conclude(outcome);
-  }
-
-  /** Without room on the disk the word is kept in memory only; a later node would come to the same from the evidence. */
-  private async conclude(said: Outcome | Refusal): Promise<void> {
-    const draft = this.file('outcome.new');
-    await writeFile(draft, JSON.stringify(said))
-      .then(() => rename(draft, this.file('outcome.json')))
-      .catch(() => {});
+    await this.run.conclude(outcome);
   }
 }

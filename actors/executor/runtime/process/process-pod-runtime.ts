@@ -86,9 +86,9 @@ export class ProcessPodRuntime implements PodRuntime {
   }
 
   async start(): Promise<void> {
-    const found = (await this.store.load()).map(stored => new ProcessPod(stored, this.host));
-    await Promise.all(found.map(pod => pod.load()));
-    for (const pod of found) {
+    const stored = (await this.store.load()).map(one => new ProcessPod(one, this.host));
+    for (const pod of await Promise.all(stored.map(pod => this.loaded(pod)))) {
+      if (!pod) continue;
       this.sequence = Math.max(this.sequence, pod.sequence);
       this.pods.set(pod.name, pod);
       this.emit({ type: 'added', pod: pod.snapshot() });
@@ -162,6 +162,17 @@ export class ProcessPodRuntime implements PodRuntime {
   /** Looks for room again: call it when a pod has begun to wait for its children. */
   readmit(): void {
     this.admission.poke();
+  }
+
+  /** A pod that cannot be loaded must not keep the others from being adopted (I8); its directory is left for a person. */
+  private loaded(pod: ProcessPod): Promise<ProcessPod | undefined> {
+    return pod.load().then(
+      () => pod,
+      error => {
+        this.options.log.error({ err: error, pod: pod.name }, 'pod could not be adopted and is left alone');
+        return undefined;
+      },
+    );
   }
 
   /** What no event tells: growth of logs, use of memory, and the end of processes that an earlier node has forked. */

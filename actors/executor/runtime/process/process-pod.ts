@@ -2,7 +2,7 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { V1Container, V1Pod, V1PodStatus } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
-import { DEPTH_ANNOTATION, POD_UID_VARIABLE } from '../pod-runtime.ts';
+import { DEPTH_ANNOTATION, POD_UID_VARIABLE, type PodStoreError } from '../pod-runtime.ts';
 import { containerCommand } from './container-command.ts';
 import type { PodView } from './container-state.ts';
 import { isTerminal, planPod } from './pod-plan.ts';
@@ -138,11 +138,16 @@ export class ProcessPod {
       this.deletion?.killAtMs ?? Number.MAX_SAFE_INTEGER,
     );
     if (killAtMs === this.deletion?.killAtMs) return;
+    const earlier = this.deletion;
     const deletion = { killAtMs };
     try {
       if (!this.removed) await this.host.store.requestDeletion(this.name, deletion);
+    } catch (error) {
+      // An earlier request may just have been fulfilled: its directory is gone, and that is what was asked for.
+      if (!(earlier && (error as PodStoreError).code === 'ENOENT')) throw error;
     } finally {
       this.deletion = deletion;
+      if (!this.removed) this.host.onChange(this);
       this.poke();
     }
   }

@@ -123,6 +123,13 @@ describe('admission of pods to process slots', () => {
     await bench.untilOver('parent');
   });
 
+  it('goes on when asking for idle pods is never answered', async () => {
+    bench = await PodBench.open({ slots: 1, idlePods: () => new Promise(() => {}) });
+    await bench.runtime.create(aPod('one', [shell('sleep 0.1')]));
+    await bench.runtime.create(aPod('two', [shell('true')]));
+    expect((await bench.untilOver('two')).status!.phase).to.equal('Succeeded');
+  });
+
   it('goes on when asking for idle pods fails', async () => {
     bench = await PodBench.open({ slots: 1, idlePods: () => Promise.reject(new Error('database gone')) });
     await bench.runtime.create(aPod('one', [shell('sleep 0.1')]));

@@ -336,6 +336,7 @@ describe('process pod runtime', () => {
       await bench.runtime.delete('a', { gracePeriodSeconds: 0.2 });
       await bench.runtime.delete('a', { gracePeriodSeconds: 3600 });
       expect((await bench.runtime.get('a'))!.metadata!.deletionTimestamp).to.be.instanceOf(Date);
+      expect(bench.events.at(-1)).to.have.nested.property('pod.metadata.deletionTimestamp');
       await bench.untilGone('a');
     });
 
