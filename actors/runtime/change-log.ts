@@ -37,6 +37,7 @@ export async function currentCursor(db: Sql): Promise<Cursor> {
 
 const READ = {
   name: 'runtime.change.read',
+  // The last line asks for the newest row only: an `exists (… xid >= horizon)` is planned as a scan of the whole table.
   text: `with horizon as materialized (select pg_snapshot_xmin(pg_current_snapshot()) as xid)
     (
       select c.xid::text as xid, c.id, c.topic, c.subject from change c
@@ -45,7 +46,7 @@ const READ = {
     )
     union all
     select null, null, null, null
-    where exists (select from change c where c.xid >= (select xid from horizon))`,
+    where (select xid from change order by xid desc, id desc limit 1) >= (select xid from horizon)`,
 };
 
 /**

@@ -52,7 +52,7 @@ export const defaultLimits: RuntimeLimits = {
   timersPerKind: 200_000,
   sweepEveryMs: 3_000,
   overdueMs: 2_000,
-  abandonedMs: 15_000,
+  abandonedMs: 6_000,
   keysPerSweep: 500,
   effectsPerKind: 64,
   effectTimeoutMs: 60_000,
