@@ -1,10 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { DatabasePool } from 'slonik';
+import type { AttemptEvent } from '../../actors/action/attempt.ts';
 import { isTerminal } from '../../actors/action/phase.ts';
 import type { ActionPath, RunPath } from '../../actors/run/commands.ts';
 import { type ActionDetailRow, findAction } from '../../db/action-reads.ts';
-import { findRun, listRuns, type RunRow, runListColumns, runSequence, runsById } from '../../db/run-reads.ts';
+import type { Condition, Page } from '../../db/list-query.ts';
+import {
+  findRun,
+  listRuns,
+  type RunRow,
+  type RunWithRoot,
+  runListColumns,
+  runSequence,
+  runsById,
+} from '../../db/run-reads.ts';
 import { groupsOfRuns, type TaskGroupScope, taskGroups } from '../../db/task-groups.ts';
 import type { RunService } from '../../proto/gen/flyteidl2/workflow/run_service_pb.js';
 import { clusterEvent } from '../action-attempts.ts';
@@ -61,6 +71,19 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
     }
   }
 
+  async function* allRuns(conditions: readonly Condition[], signal: AbortSignal) {
+    const sort = [
+      { column: runListColumns.created_at, descending: true },
+      { column: runSequence, descending: true },
+    ];
+    let cursor: readonly string[] | null = null;
+    do {
+      const page: Page<RunWithRoot> = await listRuns(db, { conditions, sort, cursor, limit: RUNS_PER_MESSAGE });
+      yield page.rows;
+      cursor = page.next;
+    } while (cursor !== null && !signal.aborted);
+  }
+
   return {
     async *watchActionDetails(request, context) {
       const path = actionPath(request.actionId);
@@ -82,13 +105,13 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
     async *watchClusterEvents(request, context) {
       const path = actionPath(request.id, 'id');
       const run = await theRun(path);
-      let sent = 0;
+      let last: AttemptEvent | undefined;
       for await (const action of follow(path, run, context.signal)) {
-        if (action.attempts.length === 0) continue;
+        if (action.attempts.length < Math.max(1, request.attempt)) continue;
         const attempt = attemptOf(action, request.attempt, path);
-        const events = attempt.events ?? [];
-        if (events.length > sent) yield { clusterEvents: events.slice(sent).map(clusterEvent) };
-        sent = events.length;
+        const fresh = eventsAfter(attempt.events ?? [], last);
+        if (fresh.length > 0) yield { clusterEvents: fresh.map(clusterEvent) };
+        last = fresh.at(-1) ?? last;
         if (attempt.endedAt !== undefined) return;
       }
     },
@@ -98,24 +121,10 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
       const conditions = runScope(request.target);
       const changed = new ChangedRuns(changes);
       try {
-        const sort = [
-          { column: runListColumns.created_at, descending: true },
-          { column: runSequence, descending: true },
-        ];
-        let cursor: readonly string[] | null = null;
-        do {
-          const page: Awaited<ReturnType<typeof listRuns>> = await listRuns(db, {
-            conditions,
-            sort,
-            cursor,
-            limit: RUNS_PER_MESSAGE,
-          });
-          if (page.rows.length > 0) yield { runs: page.rows.map(runMessage) };
-          cursor = page.next;
-        } while (cursor !== null && !context.signal.aborted);
-        for (let ids = await changed.next(context.signal); ids !== null; ids = await changed.next(context.signal)) {
-          const runs = await runsById(db, ids, conditions);
-          if (runs.length > 0) yield { runs: runs.map(runMessage) };
+        let ids: readonly number[] | 'all' | null = 'all';
+        for (; ids !== null; ids = await changed.next(context.signal)) {
+          const pages = ids === 'all' ? allRuns(conditions, context.signal) : [await runsById(db, ids, conditions)];
+          for await (const runs of pages) if (runs.length > 0) yield { runs: runs.map(runMessage) };
         }
       } finally {
         changed.close();
@@ -146,7 +155,7 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
         yield { taskGroups: (await taskGroups(db, scope, null)).map(taskGroup), sentinel: true };
         if (scope.until !== null) return;
         for (let ids = await changed.next(context.signal); ids !== null; ids = await changed.next(context.signal)) {
-          const groups = await taskGroups(db, scope, await groupsOfRuns(db, ids));
+          const groups = await taskGroups(db, scope, ids === 'all' ? null : await groupsOfRuns(db, ids));
           if (groups.length > 0) yield { taskGroups: groups.map(taskGroup) };
           await delay(GROUPS_PAUSE_MS, undefined, { signal: context.signal }).catch(() => undefined);
         }
@@ -155,4 +164,11 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
       }
     },
   };
+}
+
+/** The events behind the last one sent. Only so many are kept: when it is gone itself, those that are younger. */
+function eventsAfter(events: readonly AttemptEvent[], last: AttemptEvent | undefined): readonly AttemptEvent[] {
+  if (last === undefined) return events;
+  const index = events.findLastIndex(event => event.at === last.at && event.message === last.message);
+  return index >= 0 ? events.slice(index + 1) : events.filter(event => event.at > last.at);
 }

@@ -12,8 +12,8 @@ export async function* watchAction(
   signal: AbortSignal,
 ): AsyncGenerator<void> {
   const bell = new Doorbell();
-  const unsubscribe = changes.subscribe(String(runId), change => {
-    if (change.subject === action) bell.ring();
+  const unsubscribe = changes.subscribe(String(runId), changed => {
+    if (changed.length === 0 || changed.some(({ subject }) => subject === action)) bell.ring();
   });
   try {
     if (signal.aborted) return;

@@ -7,10 +7,15 @@ export interface Changed {
 }
 
 /**
- * The change log as watches see it. Whoever subscribes first and reads the rows afterwards misses nothing: a change that is
- * not in what was read comes later. The same change may come more than once.
+ * The change log as watches see it (actors/runtime/change-tail.ts). Whoever subscribes first and reads the rows afterwards misses
+ * nothing: a change that is not in what was read comes later. Seeing a change twice is harmless, because it is answered by reading.
  */
 export interface ChangeFeed {
-  /** @param topic the id of a run, or `*` for all. Returns the function that ends the subscription. */
-  subscribe(topic: string, listener: (change: Changed) => void): () => void;
+  /**
+   * @param topic the id of a run, or `*` for all
+   * @param listener called synchronously, must not throw. An empty list means that changes may have been missed: everything that is
+   * watched must be read again
+   * @returns ends the subscription
+   */
+  subscribe(topic: string, listener: (changes: readonly Changed[]) => void): () => void;
 }

@@ -7,24 +7,27 @@ export class ChangedRuns {
   readonly #bell = new Doorbell();
   readonly #unsubscribe: () => void;
   #ids = new Set<number>();
+  #all = false;
 
   /** Subscribes at once: read what there is after this, then {@link next} for ever. */
   constructor(changes: ChangeFeed) {
-    this.#unsubscribe = changes.subscribe('*', ({ topic, subject }) => {
-      if (subject !== ROOT_ACTION) return;
-      const id = Number(topic);
-      if (!Number.isSafeInteger(id)) return;
-      this.#ids.add(id);
-      this.#bell.ring();
+    this.#unsubscribe = changes.subscribe('*', changed => {
+      if (changed.length === 0) this.#all = true;
+      for (const { topic, subject } of changed) {
+        const id = Number(topic);
+        if (subject === ROOT_ACTION && Number.isSafeInteger(id)) this.#ids.add(id);
+      }
+      if (this.#all || this.#ids.size > 0) this.#bell.ring();
     });
   }
 
-  /** Ids of the runs, in no order; null when the signal fired. */
-  async next(signal: AbortSignal): Promise<readonly number[] | null> {
+  /** Ids of the runs, in no order; `all` when some may have been missed; null when the signal fired. */
+  async next(signal: AbortSignal): Promise<readonly number[] | 'all' | null> {
     if (!(await this.#bell.wait(signal))) return null;
-    const ids = [...this.#ids];
+    const changed = this.#all ? 'all' : [...this.#ids];
+    this.#all = false;
     this.#ids = new Set();
-    return ids;
+    return changed;
   }
 
   close(): void {

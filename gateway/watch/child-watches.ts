@@ -21,7 +21,8 @@ export class ChildWatches {
   readonly #changes: ChangeFeed;
   readonly #log: Logger;
   readonly #runs = new Map<number, WatchedRunChildren>();
-  #wanted = new Map<number, Set<string>>();
+  readonly #rescans = new Set<number>();
+  readonly #wanted = new Map<number, Set<string>>();
   #reading = false;
   #reads = 0;
 
@@ -54,7 +55,14 @@ export class ChildWatches {
   #run(runId: number): WatchedRunChildren {
     const known = this.#runs.get(runId);
     if (known !== undefined) return known;
-    const unsubscribe = this.#changes.subscribe(String(runId), change => this.#want(runId, [change.subject]));
+    const unsubscribe = this.#changes.subscribe(String(runId), changes => {
+      if (changes.length === 0) this.#rescan(runId);
+      else
+        this.#want(
+          runId,
+          changes.map(({ subject }) => subject),
+        );
+    });
     const run = { byParent: new Map<string, Set<ChildWatch>>(), unsubscribe };
     this.#runs.set(runId, run);
     return run;
@@ -75,6 +83,16 @@ export class ChildWatches {
     const wanted = this.#wanted.get(runId);
     if (wanted === undefined) this.#wanted.set(runId, new Set(names));
     else for (const name of names) wanted.add(name);
+    this.#readSoon();
+  }
+
+  /** Changes may have been missed: what is watched of the run is read again. */
+  #rescan(runId: number): void {
+    this.#rescans.add(runId);
+    this.#readSoon();
+  }
+
+  #readSoon(): void {
     if (this.#reading) return;
     this.#reading = true;
     // The log tells of everything that one of its reads found in the same turn: wait for the end of it.
@@ -82,21 +100,37 @@ export class ChildWatches {
   }
 
   async #readAll(): Promise<void> {
-    while (this.#wanted.size > 0) {
+    while (this.#wanted.size > 0 || this.#rescans.size > 0) {
       const { runIds, names } = this.#take();
-      if (runIds.length === 0) continue;
-      const read = ++this.#reads;
+      const rescans = [...this.#rescans];
+      this.#rescans.clear();
       try {
+        for (const runId of rescans) await this.#readRun(runId);
+        if (names.length === 0) continue;
+        const read = ++this.#reads;
         for (const row of await updatesOf(this.#db, runIds, names)) this.#deliver(row, read);
       } catch (error) {
         this.#log.warn({ err: error }, 'changed actions could not be read for their watches; trying again');
         await new Promise(resolve => setTimeout(resolve, RETRY_MS));
+        for (const runId of rescans) if (this.#runs.has(runId)) this.#rescan(runId);
         runIds.forEach((runId, index) => {
           if (this.#runs.has(runId)) this.#want(runId, [names[index]!]);
         });
       }
     }
     this.#reading = false;
+  }
+
+  async #readRun(runId: number): Promise<void> {
+    for (const parent of [...(this.#runs.get(runId)?.byParent.keys() ?? [])]) {
+      for (let after = 0, size = SNAPSHOT_PAGE; size === SNAPSHOT_PAGE; ) {
+        const read = ++this.#reads;
+        const rows = await childrenOf(this.#db, runId, parent, after, SNAPSHOT_PAGE);
+        for (const row of rows) this.#deliver(row, read);
+        size = rows.length;
+        after = rows.at(-1)?.seq ?? after;
+      }
+    }
   }
 
   /** At most {@link READ_AT_ONCE} of what is wanted; the rest stays for the next read. */

@@ -14,6 +14,8 @@ interface Watched {
   readonly tree: RunTree;
   readonly viewers: Set<TreeViewer>;
   readonly changed: Set<string>;
+  /** Changes may have been missed: read the whole run again. */
+  again: boolean;
   readonly unsubscribe: () => void;
   /** Reads what changed; called when there is something and nobody reads. */
   wake: () => void;
@@ -61,8 +63,10 @@ export class RunTrees {
       tree: new RunTree(run),
       viewers: new Set(),
       changed,
-      unsubscribe: this.#changes.subscribe(String(run.id), ({ subject }) => {
-        changed.add(subject);
+      again: false,
+      unsubscribe: this.#changes.subscribe(String(run.id), list => {
+        if (list.length === 0) watched.again = true;
+        for (const { subject } of list) changed.add(subject);
         watched.wake();
       }),
       wake: () => undefined,
@@ -82,35 +86,43 @@ export class RunTrees {
   async #feed(runId: number, watched: Watched): Promise<void> {
     const over = () => this.#watched.get(runId) !== watched;
     try {
-      for (let after = 0; !over(); ) {
-        const rows = await actionsInOrder(this.#db, runId, after, PAGE);
-        watched.tree.take(rows);
-        if (rows.length < PAGE) break;
-        after = rows.at(-1)!.seq;
-      }
+      await this.#load(runId, watched, over);
     } catch (error) {
       this.#watched.delete(runId);
+      watched.unsubscribe();
       for (const viewer of watched.viewers) viewer.fail(error);
       return;
     }
     while (!over()) {
-      if (watched.changed.size === 0) {
+      if (watched.changed.size === 0 && !watched.again) {
         await new Promise<void>(resolve => {
-          // The log tells of all it has found in one turn: wait for the end of it.
-          watched.wake = () => setImmediate(resolve);
+          watched.wake = resolve;
         });
         watched.wake = () => undefined;
         continue;
       }
+      const again = watched.again;
       const names = [...watched.changed].slice(0, PAGE);
+      watched.again = false;
       for (const name of names) watched.changed.delete(name);
       try {
-        watched.tree.take(await actionsByName(this.#db, runId, names));
+        if (again) await this.#load(runId, watched, over);
+        else watched.tree.take(await actionsByName(this.#db, runId, names));
       } catch (error) {
         this.#log.warn({ err: error, runId }, 'changed actions could not be read for a tree; trying again');
+        watched.again ||= again;
         for (const name of names) watched.changed.add(name);
         await new Promise(resolve => setTimeout(resolve, RETRY_MS));
       }
+    }
+  }
+
+  async #load(runId: number, watched: Watched, over: () => boolean): Promise<void> {
+    for (let after = 0; !over(); ) {
+      const rows = await actionsInOrder(this.#db, runId, after, PAGE);
+      watched.tree.take(rows);
+      if (rows.length < PAGE) return;
+      after = rows.at(-1)!.seq;
     }
   }
 }
