@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import type { z } from 'zod/v4';
 import { allSettings, type Config, ConfigSchema, readBytes, type Setting } from './config.ts';
 import { parseJsonc } from './jsonc.ts';
+import { StartError } from './start-error.ts';
 
 /** What the configuration may depend on besides its own layers. */
 export interface Surroundings {
@@ -21,7 +22,7 @@ export interface Surroundings {
 }
 
 /** A setting that cannot be used: which, from where, what it was, and what to do. */
-export class ConfigError extends Error {
+export class ConfigError extends StartError {
   override name = 'ConfigError';
   readonly path: string;
   readonly source: string;

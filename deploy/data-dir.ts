@@ -18,6 +18,7 @@ import {
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, startMoment } from './embedded/processes.ts';
+import { StartError } from './start-error.ts';
 
 /** Raised when a newer Starling keeps things that an older one would misread. */
 const LAYOUT_VERSION = 1;
@@ -29,7 +30,7 @@ const PATIENCE_MS = 3_000;
 const PATIENCE_WHILE_STOPPING_MS = 60_000;
 
 /** The data directory cannot be used: the message says why and what to do. */
-export class DataDirError extends Error {
+export class DataDirError extends StartError {
   override name = 'DataDirError';
 }
 

@@ -10,6 +10,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { StartError } from './start-error.ts';
 
 const run = promisify(execFile);
 
@@ -47,7 +48,7 @@ export interface PythonEnvironmentOptions {
 }
 
 /** No environment can run tasks: the message says why and what to do. */
-export class PythonEnvironmentError extends Error {
+export class PythonEnvironmentError extends StartError {
   override name = 'PythonEnvironmentError';
 }
 

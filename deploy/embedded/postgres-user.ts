@@ -8,6 +8,7 @@
 import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import path from 'node:path';
+import { StartError } from '../start-error.ts';
 
 /** How to start a command so that Postgres accepts it. */
 export interface RunAs {
@@ -18,7 +19,7 @@ export interface RunAs {
 }
 
 /** Root has nobody to run Postgres as: the message says why and what to do. */
-export class PostgresUserError extends Error {
+export class PostgresUserError extends StartError {
   override name = 'PostgresUserError';
 }
 

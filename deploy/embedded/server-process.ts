@@ -15,6 +15,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statS
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { StartError } from '../start-error.ts';
 import { commandLineOf, isAlive } from './processes.ts';
 
 export interface ServerSpec {
@@ -42,7 +43,7 @@ export interface ServerSpec {
 }
 
 /** The server did not come up: what it printed last is in the message. */
-export class ServerStartError extends Error {
+export class ServerStartError extends StartError {
   override name = 'ServerStartError';
 }
 
@@ -81,6 +82,7 @@ export class ServerProcess {
     this.#state = 'starting';
     try {
       await this.endOrphan();
+      if (this.#state !== 'starting') throw new ServerStartError(`${this.#spec.name} was stopped while it started.`);
       await this.#launch();
     } catch (error) {
       this.#state = 'stopped';
@@ -147,7 +149,6 @@ export class ServerProcess {
       );
     }
     if (ended !== undefined) throw new ServerStartError(`${name} ${ended}. Its log is ${logFile}.`);
-    child.unref();
     this.#readyAt = Date.now();
     this.#state = 'ready';
     child.once('exit', () => void this.#revive());
