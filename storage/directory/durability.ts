@@ -3,8 +3,9 @@
  * directory was flushed, and a flush covers everything that happened in the directory before it started: so all who ask while a
  * flush runs share the next one, and a burst of writes into one directory costs two flushes instead of one each.
  */
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { flushEntries, withFile } from './descriptor.ts';
 import { disk, errnoOf } from './disk-errors.ts';
 
 /** How often a directory may vanish under a writer before something else must be wrong. */
@@ -90,12 +91,7 @@ export class Durability {
 
 async function flushDirectory(directory: string): Promise<void> {
   try {
-    const handle = await open(directory, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await withFile(directory, 'r', flushEntries);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return;
     await disk(Promise.reject(error), directory);

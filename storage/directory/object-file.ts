@@ -4,16 +4,23 @@
  * bytes, zero padded · JSON {type?, meta?, upload?}. All numbers little endian.
  */
 import { createHash } from 'node:crypto';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { ObjectDigestMismatch, ObjectStoreUnavailable, ObjectTooLarge } from '../object-errors.ts';
 import type { Bytes } from '../object-store.ts';
+import { flushContent, openDescriptor, withFile, writeAll } from './descriptor.ts';
 import { disk } from './disk-errors.ts';
 
 const MAGIC = Buffer.from('STARLOB1', 'latin1');
 const FIXED_BYTES = 80;
+const MODIFIED_AT = 24;
 const ETAG_BYTES = 48;
 /** Enough for the header and the whole of a typical literal, so that most reads are one system call. */
 const FIRST_READ_BYTES = 16 * 1024;
+/** The fixed part, 2 KiB of metadata and a content type, even if every character of them is escaped in JSON. */
+const MAX_HEADER_BYTES = 32 * 1024;
+/** Reading must not write: without this, the first read of every new file would dirty its inode for the access time. */
+const READ_FLAGS = constants.O_RDONLY | (constants.O_NOATIME ?? 0);
 /** Bodies up to this size are written with one call; larger ones in batches of about it. */
 const WRITE_BATCH_BYTES = 256 * 1024;
 
@@ -52,7 +59,7 @@ export async function writeObjectFile(
 ): Promise<{ size: number; etag: string }> {
   const json = encodeJson(draft);
   const md5 = limits.etag === undefined || limits.contentMd5 ? createHash('md5') : undefined;
-  const file = await disk(open(path, 'wx'), path);
+  const fd = await disk(openDescriptor(path, 'wx'), path);
   try {
     let batch: Uint8Array[] = [Buffer.alloc(FIXED_BYTES + json.length)];
     let batched = 0;
@@ -60,7 +67,7 @@ export async function writeObjectFile(
     let position = 0;
     const flush = async (): Promise<void> => {
       const bytes = batch.length === 1 ? batch[0]! : Buffer.concat(batch);
-      await disk(writeAll(file, bytes, position), path);
+      await disk(writeAll(fd, bytes, position), path);
       position += bytes.length;
       batch = [];
       batched = 0;
@@ -82,18 +89,17 @@ export async function writeObjectFile(
       await flush();
     } else {
       if (batched > 0) await flush();
-      await disk(writeAll(file, header, 0), path);
+      await disk(writeAll(fd, header, 0), path);
     }
-    if (limits.durable) await disk(file.datasync(), path);
+    if (limits.durable) await disk(flushContent(fd), path);
     return { size, etag };
   } finally {
-    await file.close();
+    closeSync(fd);
   }
 }
 
-/** An open object file: its header and what the first read brought of its content. */
-export interface OpenFile {
-  readonly file: FileHandle;
+/** The header of an object file and the beginning of its content. */
+export interface Glimpse {
   readonly header: ObjectHeader;
   /** Offset of the content in the file. */
   readonly contentAt: number;
@@ -101,19 +107,46 @@ export interface OpenFile {
   readonly head: Uint8Array;
 }
 
-/** Opens an object file and reads its header; `firstReadBytes` may be small when only the header is wanted. Rejects with the errno of open(). */
-export async function openObjectFile(path: string, firstReadBytes = FIRST_READ_BYTES): Promise<OpenFile> {
-  const file = await open(path, 'r');
+/**
+ * Reads header and beginning of an object file synchronously: a HEAD or a small GET is this one call, usually from the page cache, and
+ * the thread pool would cost ten times as much (descriptor.ts). Throws the errno of open(), and ObjectStoreUnavailable for a damaged file.
+ */
+export function glimpse(path: string, readBytes = FIRST_READ_BYTES): Glimpse {
+  const fd = openSync(path, READ_FLAGS);
   try {
-    let { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(firstReadBytes), 0, firstReadBytes, 0);
+    let bytes = readStart(fd, readBytes);
+    if (bytes.length < FIXED_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) throw damaged(path);
+    const contentAt = FIXED_BYTES + bytes.readUInt32LE(8);
+    if (bytes.length < contentAt) bytes = readStart(fd, contentAt);
+    if (bytes.length < contentAt) throw damaged(path);
+    const header = decodeHeader(bytes, contentAt);
+    return { header, contentAt, head: bytes.subarray(contentAt, contentAt + header.size) };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readStart(fd: number, length: number): Buffer {
+  const buffer = Buffer.allocUnsafe(length);
+  return buffer.subarray(0, readSync(fd, buffer, 0, length, 0));
+}
+
+/** An object file kept open, for content that a glimpse does not hold. */
+export interface OpenFile {
+  readonly file: FileHandle;
+  readonly header: ObjectHeader;
+  readonly contentAt: number;
+}
+
+/** Opens an object file; whoever does closes it. Rejects as glimpse throws. */
+export async function openObjectFile(path: string): Promise<OpenFile> {
+  const file = await open(path, READ_FLAGS);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(MAX_HEADER_BYTES), 0, MAX_HEADER_BYTES, 0);
     if (bytesRead < FIXED_BYTES || !buffer.subarray(0, 8).equals(MAGIC)) throw damaged(path);
     const contentAt = FIXED_BYTES + buffer.readUInt32LE(8);
-    if (bytesRead < contentAt) {
-      ({ buffer, bytesRead } = await file.read(Buffer.allocUnsafe(contentAt), 0, contentAt, 0));
-      if (bytesRead < contentAt) throw damaged(path);
-    }
-    const header = decodeHeader(buffer, contentAt);
-    return { file, header, contentAt, head: buffer.subarray(contentAt, Math.min(bytesRead, contentAt + header.size)) };
+    if (bytesRead < contentAt) throw damaged(path);
+    return { file, header: decodeHeader(buffer, contentAt), contentAt };
   } catch (error) {
     await file.close();
     throw error;
@@ -122,15 +155,12 @@ export async function openObjectFile(path: string, firstReadBytes = FIRST_READ_B
 
 /** Replaces the modification time in a file that was copied as a whole, and flushes it. */
 export async function restamp(path: string, modifiedMs: number): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    const stamp = Buffer.alloc(8);
-    stamp.writeDoubleLE(modifiedMs);
-    await writeAll(file, stamp, 24);
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
+  const stamp = Buffer.alloc(8);
+  stamp.writeDoubleLE(modifiedMs);
+  await withFile(path, 'r+', async fd => {
+    await writeAll(fd, stamp, MODIFIED_AT);
+    await flushContent(fd);
+  });
 }
 
 /** Streams `length` bytes of content from `offset`, and closes the file at the end, on error and on early return. */
@@ -158,13 +188,6 @@ export async function* readContent(
 const damaged = (path: string): ObjectStoreUnavailable =>
   new ObjectStoreUnavailable(`the object file ${path} is damaged; restore it from a backup or delete it`);
 
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
-  }
-}
-
 function encodeJson({ contentType, metadata, uploadId }: HeaderDraft): Buffer {
   return Buffer.from(JSON.stringify({ type: contentType, meta: metadata, upload: uploadId }));
 }
@@ -174,7 +197,7 @@ function encodeHeader(header: ObjectHeader, json: Buffer): Buffer {
   MAGIC.copy(bytes, 0);
   bytes.writeUInt32LE(json.length, 8);
   bytes.writeBigUInt64LE(BigInt(header.size), 16);
-  bytes.writeDoubleLE(header.modifiedMs, 24);
+  bytes.writeDoubleLE(header.modifiedMs, MODIFIED_AT);
   bytes.write(header.etag, 32, ETAG_BYTES, 'latin1');
   json.copy(bytes, FIXED_BYTES);
   return bytes;
@@ -191,7 +214,7 @@ function decodeHeader(bytes: Buffer, contentAt: number): ObjectHeader {
   return {
     size: Number(bytes.readBigUInt64LE(16)),
     etag: end < 0 ? etag : etag.slice(0, end),
-    modifiedMs: bytes.readDoubleLE(24),
+    modifiedMs: bytes.readDoubleLE(MODIFIED_AT),
     metadata: json.meta,
     ...(json.type !== undefined && { contentType: json.type }),
     ...(json.upload !== undefined && { uploadId: json.upload }),

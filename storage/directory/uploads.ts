@@ -18,10 +18,19 @@ import { ObjectStoreError, ObjectTooLarge } from '../object-errors.ts';
 import type { Bytes, PutOptions } from '../object-store.ts';
 import { disk, errnoOf } from './disk-errors.ts';
 import { KeyLock } from './key-lock.ts';
-import { type HeaderDraft, type ObjectHeader, openObjectFile, readContent, writeObjectFile } from './object-file.ts';
+import {
+  glimpse,
+  type HeaderDraft,
+  type ObjectHeader,
+  openObjectFile,
+  readContent,
+  writeObjectFile,
+} from './object-file.ts';
 import type { Scratch } from './scratch.ts';
 
 export const MAX_PARTS = 10_000;
+const CHECK_PARALLEL = 32;
+const PART_HEADER_BYTES = 128;
 const ABANDONED_AFTER_MS = 7 * 24 * 3600 * 1000;
 const SWEEP_EVERY_MS = 3600 * 1000;
 
@@ -56,7 +65,7 @@ export interface UploadHost {
   readonly maxObjectBytes: number;
   now(): Date;
   /** Header of the object stored at the URI, if any. */
-  header(uri: string): Promise<ObjectHeader | undefined>;
+  header(uri: string): ObjectHeader | undefined;
   /** Gives a finished draft its name, durably. */
   publish(draft: string, uri: string, onlyIf: PutOptions['onlyIf']): Promise<void>;
 }
@@ -123,7 +132,7 @@ export class Uploads {
       try {
         record = await this.#record(id, uri);
       } catch (error) {
-        const existing = error instanceof UploadNotFound ? await this.#host.header(uri) : undefined;
+        const existing = error instanceof UploadNotFound ? this.#host.header(uri) : undefined;
         if (existing?.uploadId === id) return { etag: existing.etag };
         throw error;
       }
@@ -177,25 +186,34 @@ export class Uploads {
     const whole = createHash('md5');
     let size = 0;
     let last = 0;
-    for (const { number, etag } of parts) {
-      if (number <= last)
-        throw new InvalidUploadPart(`part ${number} is listed after part ${last}; list parts in ascending order`, true);
-      last = number;
-      const header = await this.#partHeader(id, number);
-      if (header?.etag !== etag)
-        throw new InvalidUploadPart(`part ${number} with etag ${etag} was not uploaded; upload it again`, false);
-      size += header.size;
-      if (size > this.#host.maxObjectBytes) throw new ObjectTooLarge(uri, size, this.#host.maxObjectBytes);
-      whole.update(Buffer.from(etag, 'hex'));
+    for (let at = 0; at < parts.length; at += CHECK_PARALLEL) {
+      const some = parts.slice(at, at + CHECK_PARALLEL);
+      const headers = await Promise.all(some.map(({ number }) => this.#partHeader(id, number)));
+      for (const [index, { number, etag }] of some.entries()) {
+        if (number <= last) {
+          throw new InvalidUploadPart(
+            `part ${number} is listed after part ${last}; list parts in ascending order`,
+            true,
+          );
+        }
+        last = number;
+        const header = headers[index];
+        if (header?.etag !== etag) {
+          throw new InvalidUploadPart(`part ${number} with etag ${etag} was not uploaded; upload it again`, false);
+        }
+        size += header.size;
+        if (size > this.#host.maxObjectBytes) throw new ObjectTooLarge(uri, size, this.#host.maxObjectBytes);
+        whole.update(Buffer.from(etag, 'hex'));
+      }
     }
     return `${whole.digest('hex')}-${parts.length}`;
   }
 
   async #partHeader(id: string, number: number): Promise<ObjectHeader | undefined> {
+    const path = this.#partPath(id, number);
     try {
-      const { file, header, contentAt } = await openObjectFile(this.#partPath(id, number), 512);
-      const { size } = await file.stat();
-      await file.close();
+      const { header, contentAt } = glimpse(path, PART_HEADER_BYTES);
+      const { size } = await stat(path);
       return size === contentAt + header.size ? header : undefined;
     } catch {
       return undefined;
@@ -205,7 +223,7 @@ export class Uploads {
   async *#join(id: string, parts: readonly UploadedPart[]): AsyncGenerator<Uint8Array> {
     for (const { number } of parts) {
       const path = this.#partPath(id, number);
-      const part = await disk(openObjectFile(path, 512), path);
+      const part = await disk(openObjectFile(path), path);
       yield* readContent(path, part, 0, part.header.size);
     }
   }

@@ -3,7 +3,7 @@
  * query (a presigned URL). The signature covers method, path, query, host and every x-amz header; the body is covered by the payload
  * hash it contains, which body.ts checks while the body arrives.
  */
-import { timingSafeEqual } from 'node:crypto';
+import { type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import {
   ALGORITHM,
@@ -27,7 +27,7 @@ export type Payload =
 
 /** What signing of single chunks starts from. */
 export interface ChunkChain {
-  readonly key: Buffer;
+  readonly key: KeyObject;
   readonly at: string;
   readonly scope: SigningScope;
   readonly seed: string;
@@ -40,7 +40,7 @@ export class Authenticator {
   readonly #credentials: SigV4Credentials;
   readonly #now: () => Date;
   /** The derived key of the last scope seen: one per day and region, and deriving it costs four HMACs. */
-  #cached: { scope: string; key: Buffer } | undefined;
+  #cached: { scope: string; key: KeyObject } | undefined;
 
   constructor(credentials: SigV4Credentials, now: () => Date) {
     this.#credentials = credentials;
@@ -156,7 +156,7 @@ export class Authenticator {
     return payloadOf(claim.payload, { key, at: claim.at, scope, seed: claim.signature });
   }
 
-  #key(scope: SigningScope): Buffer {
+  #key(scope: SigningScope): KeyObject {
     const name = `${scope.day}/${scope.region}`;
     if (this.#cached?.scope !== name) {
       this.#cached = { scope: name, key: signingKey(this.#credentials.secretAccessKey, scope) };

@@ -36,8 +36,10 @@ const LINGER_MS = 2_000;
 
 export function s3Endpoint(options: S3EndpointOptions): (req: IncomingMessage, res: ServerResponse) => void {
   const authenticator = new Authenticator(options.credentials, options.now ?? (() => new Date()));
+  const run = randomBytes(4).toString('hex');
+  let requests = 0;
   return (req, res) => {
-    const requestId = randomBytes(8).toString('hex');
+    const requestId = `${run}-${++requests}`;
     req.on('error', () => {});
     res.on('error', () => {});
     res.setHeader('x-amz-request-id', requestId);

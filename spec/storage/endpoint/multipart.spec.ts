@@ -181,11 +181,11 @@ describe('multipart uploads at the S3 endpoint', () => {
     }
   });
 
-  it('takes ten thousand parts', async () => {
+  it('takes a thousand parts, numbered up to ten thousand', async () => {
     const uploadId = await begin();
     const parts: Array<[number, string]> = [];
     const etag = `"${md5('.').toString('hex')}"`;
-    const pending = Array.from({ length: 10_000 }, (_, index) => index + 1).values();
+    const pending = Array.from({ length: 1_000 }, (_, index) => (index + 1) * 10).values();
     const work = async (): Promise<void> => {
       for (const number of pending) {
         await embedded.store.uploads.putPart(uploadId, `s3:/${path}`, number, Buffer.from('.'));
@@ -201,6 +201,6 @@ describe('multipart uploads at the S3 endpoint', () => {
         )
       ).status,
     ).to.equal(200);
-    expect((await collect(embedded.store.list(`s3:/${path}`)))[0]?.size).to.equal(10_000);
+    expect((await collect(embedded.store.list(`s3:/${path}`)))[0]?.size).to.equal(1_000);
   });
 });
