@@ -28,7 +28,7 @@
  * Invariants (docs/design.md)
  *   I1  exactly one attempt-ended, and no attempt-observed after it.
  *   I2  a pod is created only in creating, and the next incarnation only after the one before is known to be gone. An
- *       abandoned order to create is waited for (`creatingUntilMs`), so it cannot come true behind our back.
+ *       order to create that is under way is waited for (`creating`), so it cannot come true behind our back.
  *   I5  every stage but live and done has a wakeAt that orders its effect again; live is woken by the pod watch, which
  *       compares all live executors with all pods every few seconds (pod-watch.ts).
  *
@@ -101,18 +101,18 @@ function receive(draft: Draft, message: ExecutorMessage): void {
   }
   // What is said of another pod than the current one is old news.
   if (message.incarnation !== state.incarnation) return;
+  if (isCreateAnswer(message)) receiveCreateAnswer(draft);
   switch (message.type) {
     case 'pod-observed':
       return receiveSight(draft, message);
     case 'pod-created':
       if (state.stage === 'creating') return enterLive(draft);
-      // The pod that was ordered before the stop is there now: it can be stopped for certain.
-      if (state.stage === 'terminating' && state.machine.creatingUntilMs !== undefined) stopForCertain(draft);
+      // The pod that was ordered before the stop is there now.
+      if (state.stage === 'terminating') stopAgain(draft);
       return;
     case 'pod-refused':
-      if (state.stage !== 'creating' && state.stage !== 'terminating') return;
-      remember(draft, { gone: true, creatingUntilMs: undefined });
-      if (state.machine.stop !== undefined) return finish(draft, terminated(draft.state, draft.now));
+      if (state.stage === 'terminating') return stopAgain(draft);
+      if (state.stage !== 'creating') return;
       return finish(draft, { ...endingOf(draft.state, draft.now), status: 'failed', failure: message.failure });
     case 'outcome-collected':
       if (state.stage === 'collecting') receiveOutcome(draft, message);
@@ -210,9 +210,7 @@ function willRetry({ machine, incarnation }: ExecutorState): boolean {
 
 function receiveEffectFailed(draft: Draft, { effect, reason }: EffectFailed): void {
   const { stage, machine } = draft.state;
-  if (stage === 'terminating' && effect === 'create' && machine.creatingUntilMs !== undefined) {
-    return stopForCertain(draft);
-  }
+  if (stage === 'terminating' && effect === 'create') return stopAgain(draft);
   if (effect !== awaitedEffect[stage]) return;
   const tries = (machine.tries ?? 0) + 1;
   remember(draft, { tries });
@@ -245,7 +243,7 @@ function wake(draft: Draft): void {
     case 'backoff':
       return create(draft, incarnation + 1);
     case 'terminating':
-      return stopForCertain(draft);
+      return stopAgain(draft);
     case 'new':
     case 'done':
       return;
@@ -253,8 +251,9 @@ function wake(draft: Draft): void {
 }
 
 function create(draft: Draft, incarnation: number): void {
-  const { plan, told, tries } = draft.state.machine;
+  const { plan, told, tries, creating } = draft.state.machine;
   const notAfterMs = draft.now + CREATE_ORDER_MS;
+  const unanswered = incarnation === draft.state.incarnation && creating !== undefined && draft.now < creating.untilMs;
   const name = podName(identityOf(draft.state, plan!, incarnation));
   become(draft, {
     stage: 'creating',
@@ -263,7 +262,7 @@ function create(draft: Draft, incarnation: number): void {
     wakeAt: new Date(draft.now + REORDER_MS),
     machine: {
       plan: plan!,
-      creatingUntilMs: notAfterMs,
+      creating: { orders: unanswered ? creating.orders + 1 : 1, untilMs: notAfterMs },
       ...(told !== undefined && { told }),
       ...(tries !== undefined && { tries }),
     },
@@ -273,7 +272,7 @@ function create(draft: Draft, incarnation: number): void {
 
 function enterLive(draft: Draft): void {
   become(draft, { stage: 'live', wakeAt: null });
-  remember(draft, { creatingUntilMs: undefined, tries: undefined });
+  remember(draft, { tries: undefined });
 }
 
 function collect(draft: Draft, exit: PodExit): void {
@@ -311,25 +310,38 @@ function stop(draft: Draft): void {
   const { machine, incarnation, podName: name } = draft.state;
   const { reason, graceSeconds } = machine.stop!;
   // An order to create that is under way is answered, or dead after its time; until then nothing is certain.
-  const from = Math.max(draft.now, machine.creatingUntilMs ?? 0);
+  const from = Math.max(draft.now, machine.creating?.untilMs ?? 0);
   become(draft, { stage: 'terminating', wakeAt: new Date(from + graceSeconds * 1_000 + REMOVAL_MS) });
   remember(draft, { giveUp: undefined });
   draft.effects.push({ type: 'stop', incarnation, podName: name, plan: machine.plan!, graceSeconds });
   if (machine.told !== undefined) tell(draft, machine.told.phase, `it is being stopped: ${reason}`);
 }
 
-/** No order to create the pod is under way any more, so what the effect finds now stays true. */
-function stopForCertain(draft: Draft): void {
-  remember(draft, { creatingUntilMs: undefined, stopped: undefined, gone: undefined });
+/** Forgets what the last order to stop found: the pod may have come since. */
+function stopAgain(draft: Draft): void {
+  remember(draft, { stopped: undefined, gone: undefined });
   stop(draft);
 }
 
 function finishStopped(draft: Draft): void {
-  const { machine } = draft.state;
-  if (machine.gone !== true || machine.stopped === undefined) return;
-  // "Not there" means little while somebody may still create it.
-  if (machine.creatingUntilMs !== undefined) return remember(draft, { gone: undefined });
+  const { gone, stopped, creating } = draft.state.machine;
+  if (gone !== true || stopped === undefined) return;
+  // "Not there" means little while somebody may still create it: its answer, or the wake-up after its time, stops again.
+  if (creating !== undefined && draft.now < creating.untilMs) return;
   finish(draft, terminated(draft.state, draft.now));
+}
+
+function isCreateAnswer(message: ExecutorMessage): boolean {
+  const { type } = message;
+  return type === 'pod-created' || type === 'pod-refused' || (type === 'effect-failed' && message.effect === 'create');
+}
+
+/** Every order is carried out at most once and answered at most once, so they can be counted. */
+function receiveCreateAnswer(draft: Draft): void {
+  const { creating } = draft.state.machine;
+  if (creating === undefined) return;
+  const orders = creating.orders - 1;
+  remember(draft, { creating: orders > 0 ? { ...creating, orders } : undefined });
 }
 
 /** Tells the end as soon as it is true: nothing of the attempt runs any more. */

@@ -47,8 +47,8 @@ export interface ExecutorMachine {
   readonly stopped?: { readonly hasReport: boolean; readonly logs: readonly LogFile[] };
   /** Somebody wants the attempt to end. */
   readonly stop?: { readonly reason: string; readonly graceSeconds: number };
-  /** The order to create the pod may still be under way until then. */
-  readonly creatingUntilMs?: number;
+  /** Orders to create the pod that are not answered, and when the last of them is dead even if nobody answers. */
+  readonly creating?: { readonly orders: number; readonly untilMs: number };
   /** How often the effect that is waited for has failed in a row. */
   readonly tries?: number;
   /** What the action was last told, without the time. */
