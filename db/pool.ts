@@ -70,7 +70,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     types: { getTypeParser: parsersByOid },
   });
-  pool.on('error', error => log.warn({ err: error }, 'an idle database connection was lost'));
+  pool.on('error', error => log.warn({ reason: error.message }, 'an idle database connection was lost'));
   // A session that dies while it is checked out also emits 'error'; its statement is rejected, so this is not news.
   pool.on('connect', client => client.on('error', () => {}));
 
@@ -85,7 +85,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     typeParsers: parsersByName,
     interceptors: [checkRows],
   });
-  slonik.on('error', error => log.warn({ err: error }, 'a slonik database connection was lost'));
+  slonik.on('error', error => log.warn({ reason: error.message }, 'a slonik database connection was lost'));
 
   async function acquire(): Promise<pg.PoolClient> {
     try {

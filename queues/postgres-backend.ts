@@ -26,7 +26,7 @@ export async function openPostgresBackend(options: {
   const connection = pool as unknown as PostgresConnectionOptions;
   pool.setMaxListeners(0);
   pool.on('connect', client => client.on('error', () => {}));
-  pool.on('error', error => log.warn({ err: error }, 'an idle connection of the queue store was lost'));
+  pool.on('error', error => log.debug({ reason: error.message }, 'an idle connection of the queue store was lost'));
 
   return {
     kind: 'postgres',

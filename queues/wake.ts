@@ -10,6 +10,8 @@ const RING_TIMEOUT_MS = 5_000;
 const LOCK_MS = 10_000;
 /** … and looks for such wakes so often. */
 const STALL_CHECK_MS = 5_000;
+/** No limit, in effect; the Postgres backend stores it as a four-byte integer. */
+const MAX_TAKEOVERS = 2 ** 31 - 1;
 const CLOSE_TIMEOUT_MS = 5_000;
 const COMPLAIN_EVERY_MS = 10_000;
 
@@ -56,7 +58,7 @@ export function createWakes(backend: QueueBackend, log: Logger): QueueStore {
         concurrency,
         lockDuration: LOCK_MS,
         stalledInterval: STALL_CHECK_MS,
-        maxStalledCount: Number.MAX_SAFE_INTEGER,
+        maxStalledCount: MAX_TAKEOVERS,
         runRetryDelay: 1_000,
         removeOnComplete: { count: 0 },
         removeOnFail: { count: 1_000 },
