@@ -118,7 +118,8 @@ function receive(draft: Draft, message: ExecutorMessage): void {
       if (state.stage === 'collecting') receiveOutcome(draft, message);
       return;
     case 'pod-stopped':
-      if (state.stage !== 'terminating') return;
+      // An answer to an earlier order tells how it was before the pod came, perhaps.
+      if (state.stage !== 'terminating' || message.order !== state.machine.stopOrder) return;
       remember(draft, {
         stopped: { hasReport: message.hasReport, logs: message.logs },
         gone: state.machine.gone === true || message.gone,
@@ -243,6 +244,9 @@ function wake(draft: Draft): void {
     case 'backoff':
       return create(draft, incarnation + 1);
     case 'terminating':
+      if (machine.creating !== undefined && draft.now >= machine.creating.untilMs) {
+        remember(draft, { creating: undefined });
+      }
       return stopAgain(draft);
     case 'new':
     case 'done':
@@ -311,9 +315,10 @@ function stop(draft: Draft): void {
   const { reason, graceSeconds } = machine.stop!;
   // An order to create that is under way is answered, or dead after its time; until then nothing is certain.
   const from = Math.max(draft.now, machine.creating?.untilMs ?? 0);
+  const order = (machine.stopOrder ?? 0) + 1;
   become(draft, { stage: 'terminating', wakeAt: new Date(from + graceSeconds * 1_000 + REMOVAL_MS) });
-  remember(draft, { giveUp: undefined });
-  draft.effects.push({ type: 'stop', incarnation, podName: name, plan: machine.plan!, graceSeconds });
+  remember(draft, { giveUp: undefined, stopOrder: order });
+  draft.effects.push({ type: 'stop', incarnation, podName: name, plan: machine.plan!, graceSeconds, order });
   if (machine.told !== undefined) tell(draft, machine.told.phase, `it is being stopped: ${reason}`);
 }
 
@@ -327,7 +332,7 @@ function finishStopped(draft: Draft): void {
   const { gone, stopped, creating } = draft.state.machine;
   if (gone !== true || stopped === undefined) return;
   // "Not there" means little while somebody may still create it: its answer, or the wake-up after its time, stops again.
-  if (creating !== undefined && draft.now < creating.untilMs) return;
+  if (creating !== undefined) return;
   finish(draft, terminated(draft.state, draft.now));
 }
 

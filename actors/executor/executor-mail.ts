@@ -36,6 +36,7 @@ export interface OutcomeCollected {
 export interface PodStopped {
   readonly type: 'pod-stopped';
   readonly incarnation: number;
+  readonly order: number;
   readonly gone: boolean;
   readonly hasReport: boolean;
   readonly logs: readonly LogFile[];
@@ -90,6 +91,8 @@ export type ExecutorEffect =
       readonly podName: string;
       readonly plan: AttemptPlan;
       readonly graceSeconds: number;
+      /** Comes back in the answer. */
+      readonly order: number;
     }
   | {
       readonly type: 'release';

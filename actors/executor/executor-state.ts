@@ -43,7 +43,9 @@ export interface ExecutorMachine {
   readonly giveUp?: LivePod['giveUp'];
   /** The outcome of the current pod. */
   readonly collected?: { readonly verdict: Verdict; readonly logs: readonly LogFile[] };
-  /** The pod was told to stop, and this was kept of it. */
+  /** Number of the last order to stop the pod. */
+  readonly stopOrder?: number;
+  /** The pod was told to stop by that order, and this was kept of it. */
   readonly stopped?: { readonly hasReport: boolean; readonly logs: readonly LogFile[] };
   /** Somebody wants the attempt to end. */
   readonly stop?: { readonly reason: string; readonly graceSeconds: number };

@@ -94,8 +94,11 @@ class World {
         const pod = this.pods.get(order.podName);
         const gone = pod === undefined;
         if (pod !== undefined) this.remove(pod);
-        if (type === 'stop') this.mail.push({ type: 'pod-stopped', incarnation, gone, hasReport: false, logs: [] });
-        else this.mail.push({ type: 'pod-released', incarnation, gone });
+        if (order.type === 'release') this.mail.push({ type: 'pod-released', incarnation, gone });
+        else {
+          const { order: number } = order;
+          this.mail.push({ type: 'pod-stopped', incarnation, order: number, gone, hasReport: false, logs: [] });
+        }
         return;
       }
     }
@@ -107,9 +110,11 @@ class World {
     this.written.set(pod.incarnation, pod.wrote);
   }
 
-  look(incarnation: number): ExecutorMessage {
+  /** What the watch tells; of a pod that never was it says nothing. */
+  look(incarnation: number): ExecutorMessage[] {
     const pod = [...this.pods.values()].find(candidate => candidate.incarnation === incarnation);
-    return { type: 'pod-observed', incarnation, pod: pod === undefined ? { is: 'gone' } : viewOf(pod) };
+    if (pod !== undefined) return [{ type: 'pod-observed', incarnation, pod: viewOf(pod) }];
+    return this.written.has(incarnation) ? [{ type: 'pod-observed', incarnation, pod: { is: 'gone' } }] : [];
   }
 
   pick<T>(items: readonly T[], seed: number): T | undefined {
@@ -146,7 +151,7 @@ class World {
         if (pod !== undefined) this.remove(pod); // a node is lost, with what it ran
         return;
       case 6:
-        this.mail.push(this.look(1 + (seed % MAX_INCARNATIONS)));
+        this.mail.push(...this.look(1 + (seed % MAX_INCARNATIONS)));
         return;
       case 7:
         this.nowMs += [100, 3_000, 15_000, 60_000][seed % 4]!;
@@ -175,7 +180,7 @@ class World {
         pod.state = 'ended';
       }
       for (const order of this.orders.splice(0)) this.perform(order, false);
-      this.mail.push(this.look(this.state.incarnation)); // the reconciliation of the pod watch
+      this.mail.push(...this.look(this.state.incarnation)); // the reconciliation of the pod watch
       this.drain(64);
       if (this.state.wakeAt !== null) this.nowMs = Math.max(this.nowMs, this.state.wakeAt.getTime());
       this.drain(64);

@@ -63,7 +63,14 @@ class Subject {
   lost = () => this.collected({ failure: lostFailure, podLost: true });
   terminate = (graceSeconds = 5) => this.tell({ type: 'terminate', reason: 'aborted by ada', graceSeconds });
   stopped = (gone = false) =>
-    this.tell({ type: 'pod-stopped', incarnation: this.state.incarnation, gone, hasReport: false, logs: [log] });
+    this.tell({
+      type: 'pod-stopped',
+      incarnation: this.state.incarnation,
+      order: this.state.machine.stopOrder ?? 0,
+      gone,
+      hasReport: false,
+      logs: [log],
+    });
 
   get outcomes(): Outcome[] {
     return this.letters.flatMap(letter => (letter.type === 'attempt-ended' ? [letter.outcome] : []));
