@@ -9,10 +9,9 @@ const BLOB = 'inputs.pb';
 /** Larger blobs are not decoded before a run starts: the pod does that anyway. */
 const MAX_CHECKED_BYTES = 1024 * 1024;
 
-/** Where inputs are kept: below a base, by organisation (if the client names one), project and domain. */
+/** Where inputs are kept: below a base, by project and domain. */
 export interface InputsPlace {
   readonly base: string;
-  readonly org: string;
   readonly project: string;
   readonly domain: string;
 }
@@ -29,10 +28,8 @@ export async function storeInputs(
 ): Promise<{ readonly folder: string; readonly blob: string }> {
   const bytes = toBinary(InputsSchema, inputs ?? create(InputsSchema));
   const digest = createHash('sha256').update(bytes).digest('hex');
-  const { base, org, project, domain } = place;
-  const folder = [base.replace(/\/+$/, ''), org, project, domain, 'offloaded-inputs', digest]
-    .filter(part => part !== '')
-    .join('/');
+  const { base, project, domain } = place;
+  const folder = [base.replace(/\/+$/, ''), project, domain, 'offloaded-inputs', digest].join('/');
   const blob = inputsBlob(folder);
   await store.put(blob, bytes);
   return { folder, blob };

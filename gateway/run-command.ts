@@ -50,7 +50,7 @@ export async function runCommand(
 
   const inputBase = runSpec.runBaseDir || deps.places.uploads;
   const [inputs] = await Promise.all([
-    inputsOf(deps.store, { ...path, org: '', base: inputBase }, request.inputWrapper, spec),
+    inputsOf(deps.store, { ...path, base: inputBase }, request.inputWrapper, spec),
     requireCodeBundle(deps.store, template),
   ]);
 

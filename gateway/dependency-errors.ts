@@ -1,0 +1,56 @@
+import { isDatabaseUnavailable } from '../db/pool.ts';
+import { ObjectStoreError } from '../storage/object-errors.ts';
+import { Code, StarlingError, unavailable } from './errors.ts';
+import { type AnyHandler, type ServiceImplementation, wrapHandlers } from './transport/handler.ts';
+
+/**
+ * The same service, whose handlers fail typed when what they depend on fails: a database or a store that is away is `unavailable`, which
+ * clients answer by trying again. Their own errors pass.
+ */
+export function withDependencyErrors(service: ServiceImplementation): ServiceImplementation {
+  return wrapHandlers(service, typed);
+}
+
+function typed(handler: AnyHandler): AnyHandler {
+  if (handler.kind === 'unary') {
+    const { run } = handler;
+    return {
+      kind: 'unary',
+      async run(request, context) {
+        try {
+          return await run(request, context);
+        } catch (error) {
+          throw translate(error);
+        }
+      },
+    };
+  }
+  const { run } = handler;
+  return {
+    kind: 'server_streaming',
+    async *run(request, context) {
+      try {
+        yield* run(request, context);
+      } catch (error) {
+        throw translate(error);
+      }
+    },
+  };
+}
+
+function translate(error: unknown): unknown {
+  if (isDatabaseUnavailable(error)) return unavailable('the database cannot be reached now: try again', error);
+  if (!(error instanceof ObjectStoreError)) return error;
+  switch (error.code) {
+    case 'unavailable':
+    case 'full':
+      return unavailable(`the object store cannot serve this now: ${error.message}`, error);
+    case 'invalid-uri':
+    case 'invalid-argument':
+      return new StarlingError(Code.InvalidArgument, error.message, { cause: error });
+    case 'not-found':
+      return new StarlingError(Code.NotFound, error.message, { cause: error });
+    default:
+      return error;
+  }
+}
