@@ -1,11 +1,6 @@
 /** The object store on S3 itself, or on anything that speaks its protocol. */
-import { createHash } from 'node:crypto';
 import {
-  AbortMultipartUploadCommand,
-  type CompletedPart,
-  CompleteMultipartUploadCommand,
   CopyObjectCommand,
-  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
@@ -14,14 +9,11 @@ import {
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListObjectsV2Command,
-  PutObjectCommand,
   S3Client,
   type S3ClientConfig,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { resolveRange } from './byte-range.ts';
-import { ObjectDigestMismatch, ObjectNotFound, ObjectRangeNotSatisfiable, ObjectTooLarge } from './object-errors.ts';
+import { ObjectNotFound, ObjectRangeNotSatisfiable, ObjectTooLarge } from './object-errors.ts';
 import type {
   ByteRange,
   Bytes,
@@ -38,13 +30,10 @@ import type {
 import { type ObjectLocation, parseObjectPrefix, parseObjectUri } from './object-uri.ts';
 import { checkPutOptions } from './put-options.ts';
 import { fromS3, isMissing } from './s3-errors.ts';
-import { expirySeconds, MD5_METADATA, uploadHeaders } from './signed-upload.ts';
+import { S3Links } from './s3-links.ts';
+import { putToS3, type S3Location, unquoted } from './s3-upload.ts';
 import { awsEncodePath } from './sigv4.ts';
 
-/** Streams up to this size are one PUT; longer ones go as parts of it, so that a stream of unknown length costs this much memory. */
-const PART_BYTES = 8 * 1024 * 1024;
-/** A stream that needs more than S3's 10,000 parts of PART_BYTES gets larger parts as it goes: the size doubles every this many parts. */
-const PARTS_PER_SIZE = 1_000;
 const DELETE_BATCH = 1_000;
 
 export interface S3StoreOptions {
@@ -55,32 +44,24 @@ export interface S3StoreOptions {
 
 export class S3Store implements ObjectStore {
   readonly #client: S3Client;
-  readonly #config: S3ClientConfig;
-  readonly #now: () => Date;
-  /** Clients that only sign, one per public URL. */
-  readonly #signers = new Map<string, S3Client>();
+  readonly #links: S3Links;
 
-  constructor({ client, now }: S3StoreOptions) {
-    // With the default WHEN_SUPPORTED a presigned PUT carries the CRC32 of an empty body (libraries.md §10).
-    this.#config = {
+  constructor({ client, now = () => new Date() }: S3StoreOptions) {
+    const config: S3ClientConfig = {
+      // With the default WHEN_SUPPORTED a presigned PUT carries the CRC32 of an empty body (libraries.md §10).
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
       forcePathStyle: client.endpoint !== undefined,
       ...client,
     };
-    this.#client = new S3Client(this.#config);
-    this.#now = now ?? (() => new Date());
+    this.#client = new S3Client(config);
+    this.#links = new S3Links(config, now);
   }
 
   async put(uri: string, body: Bytes, options: PutOptions = {}): Promise<{ etag: string; size: number }> {
     const at = locationOf(uri);
     checkPutOptions(options);
-    if (body instanceof Uint8Array) return this.#putWhole(uri, at, body, options);
-    const parts = cut(body);
-    const first = await parts.next();
-    const second = first.done ? first : await parts.next();
-    if (first.done || second.done) return this.#putWhole(uri, at, first.value ?? new Uint8Array(), options);
-    return this.#putParts(uri, at, [first.value, second.value], parts, options);
+    return putToS3(this.#client, uri, at, body, options);
   }
 
   async read(uri: string, { maxBytes }: { maxBytes: number }): Promise<Uint8Array> {
@@ -173,47 +154,17 @@ export class S3Store implements ObjectStore {
 
   async signUpload(uri: string, options: SignUploadOptions): Promise<SignedUpload> {
     const at = locationOf(uri);
-    checkPutOptions(options);
-    const headers = uploadHeaders(options);
-    const md5 = headers['Content-MD5'];
-    const command = new PutObjectCommand({
-      ...at,
-      ...(md5 !== undefined && { ContentMD5: md5 }),
-      ...(options.contentLength !== undefined && { ContentLength: options.contentLength }),
-      ...(options.contentType !== undefined && { ContentType: options.contentType }),
-      ...(md5 !== undefined && options.addMd5Metadata && { Metadata: { [MD5_METADATA]: md5 } }),
-    });
-    // Signed as headers, not moved into the query: clients send exactly the headers of our answer.
-    const names = new Set(Object.keys(headers).map(name => name.toLowerCase()));
-    const expiresIn = expirySeconds(options.expiresInMs);
-    const signingDate = this.#now();
-    const url = await this.#call(uri, () =>
-      getSignedUrl(this.#signer(options.publicUrl), command, {
-        expiresIn,
-        signingDate,
-        unhoistableHeaders: names,
-        signableHeaders: new Set([...names, 'host']),
-      }),
-    );
-    return { url, headers, expiresAt: new Date(signingDate.getTime() + expiresIn * 1000) };
+    return this.#call(uri, () => this.#links.signUpload(at, options));
   }
 
   async signDownload(uri: string, options: SignDownloadOptions): Promise<{ url: string; expiresAt: Date }> {
     const at = locationOf(uri);
-    checkPutOptions(options);
-    const { contentType, publicUrl } = options;
-    const command = new GetObjectCommand({
-      ...at,
-      ...(contentType !== undefined && { ResponseContentType: contentType }),
-    });
-    const expiresIn = expirySeconds(options.expiresInMs);
-    const signingDate = this.#now();
-    const url = await this.#call(uri, () => getSignedUrl(this.#signer(publicUrl), command, { expiresIn, signingDate }));
-    return { url, expiresAt: new Date(signingDate.getTime() + expiresIn * 1000) };
+    return this.#call(uri, () => this.#links.signDownload(at, options));
   }
 
   async close(): Promise<void> {
-    for (const client of [this.#client, ...this.#signers.values()]) client.destroy();
+    this.#client.destroy();
+    this.#links.close();
   }
 
   async #get(uri: string, input: GetObjectCommandInput): Promise<GetObjectCommandOutput> {
@@ -225,65 +176,6 @@ export class S3Store implements ObjectStore {
       if (mapped instanceof ObjectRangeNotSatisfiable)
         throw new ObjectRangeNotSatisfiable(uri, (await this.head(uri))?.size ?? 0);
       throw mapped;
-    }
-  }
-
-  async #putWhole(
-    uri: string,
-    at: S3Location,
-    bytes: Uint8Array,
-    options: PutOptions,
-  ): Promise<{ etag: string; size: number }> {
-    const md5 = options.contentMd5;
-    const output = await this.#call(uri, () =>
-      this.#client.send(
-        new PutObjectCommand({
-          ...at,
-          ...stored(options),
-          ...condition(options),
-          Body: bytes,
-          ContentLength: bytes.length,
-          ...(md5 && { ContentMD5: Buffer.from(md5).toString('base64') }),
-        }),
-      ),
-    );
-    return { etag: unquoted(output.ETag), size: bytes.length };
-  }
-
-  /** One part at a time: the next is gathered from the stream only when the last is stored, so memory stays at two parts. */
-  async #putParts(
-    uri: string,
-    at: S3Location,
-    ready: Uint8Array[],
-    rest: AsyncGenerator<Uint8Array, undefined>,
-    options: PutOptions,
-  ): Promise<{ etag: string; size: number }> {
-    const { UploadId } = await this.#call(uri, () =>
-      this.#client.send(new CreateMultipartUploadCommand({ ...at, ...stored(options) })),
-    );
-    const upload = { ...at, UploadId };
-    const md5 = options.contentMd5 && createHash('md5');
-    const Parts: CompletedPart[] = [];
-    let size = 0;
-    try {
-      const send = async (part: Uint8Array): Promise<void> => {
-        md5?.update(part);
-        size += part.length;
-        const PartNumber = Parts.length + 1;
-        const input = { ...upload, PartNumber, Body: part, ContentLength: part.length };
-        const { ETag } = await this.#call(uri, () => this.#client.send(new UploadPartCommand(input)));
-        Parts.push({ PartNumber, ...(ETag !== undefined && { ETag }) });
-      };
-      for (const part of ready.splice(0)) await send(part);
-      for await (const part of rest) await send(part);
-      if (md5 && !md5.digest().equals(options.contentMd5!)) throw new ObjectDigestMismatch(uri, 'MD5');
-      const input = { ...upload, ...condition(options), MultipartUpload: { Parts } };
-      const { ETag } = await this.#call(uri, () => this.#client.send(new CompleteMultipartUploadCommand(input)));
-      return { etag: unquoted(ETag), size };
-    } catch (error) {
-      // Should this fail too, the bucket's lifecycle rule for incomplete uploads finishes the work.
-      await this.#client.send(new AbortMultipartUploadCommand(upload)).catch(() => {});
-      throw error;
     }
   }
 
@@ -328,16 +220,6 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  #signer(publicUrl: string | undefined): S3Client {
-    if (publicUrl === undefined) return this.#client;
-    let signer = this.#signers.get(publicUrl);
-    if (!signer) {
-      signer = new S3Client({ ...this.#config, endpoint: publicUrl, forcePathStyle: true });
-      this.#signers.set(publicUrl, signer);
-    }
-    return signer;
-  }
-
   async #call<T>(uri: string, send: () => Promise<T>): Promise<T> {
     try {
       return await send();
@@ -347,30 +229,10 @@ export class S3Store implements ObjectStore {
   }
 }
 
-interface S3Location {
-  readonly Bucket: string;
-  readonly Key: string;
-}
-
 function locationOf(uri: string): S3Location {
   const { bucket, key }: ObjectLocation = parseObjectUri(uri);
   return { Bucket: bucket, Key: key };
 }
-
-const stored = ({
-  contentType,
-  metadata,
-}: PutOptions): { ContentType?: string; Metadata?: Record<string, string> } => ({
-  ...(contentType !== undefined && { ContentType: contentType }),
-  ...(metadata && { Metadata: metadata }),
-});
-
-function condition({ onlyIf }: PutOptions): { IfNoneMatch?: string; IfMatch?: string } {
-  if (onlyIf === undefined) return {};
-  return onlyIf === 'absent' ? { IfNoneMatch: '*' } : { IfMatch: `"${onlyIf.etag}"` };
-}
-
-const unquoted = (etag = ''): string => etag.replace(/^"(.*)"$/, '$1');
 
 function infoOf(
   uri: string,
@@ -400,21 +262,4 @@ async function* mapped(body: AsyncIterable<Uint8Array>, uri: string): AsyncGener
   } catch (error) {
     throw fromS3(error, uri);
   }
-}
-
-/** Regroups a stream into parts, all but the last of at least PART_BYTES. */
-async function* cut(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, undefined> {
-  let chunks: Uint8Array[] = [];
-  let bytes = 0;
-  let parts = 0;
-  for await (const chunk of body) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes < PART_BYTES * 2 ** Math.floor(parts / PARTS_PER_SIZE)) continue;
-    yield Buffer.concat(chunks);
-    chunks = [];
-    bytes = 0;
-    parts++;
-  }
-  if (bytes > 0) yield Buffer.concat(chunks);
 }

@@ -247,6 +247,16 @@ export function objectStoreConformance(
       }
     });
 
+    it('keeps as much metadata as S3 allows', async () => {
+      const metadata = Object.fromEntries(
+        Array.from({ length: 20 }, (_, index) => [`name-${index}`, '"\\'.repeat(45)]),
+      );
+      await store.put(`${base}/a`, Buffer.from('content'), { metadata });
+      expect((await store.head(`${base}/a`))!.metadata).to.deep.equal(metadata);
+      expect(text(await store.read(`${base}/a`, { maxBytes: 100 }))).to.equal('content');
+      expect(await keysOf(base)).to.deep.equal(['a']);
+    });
+
     it('refuses metadata that no header can carry', async () => {
       for (const metadata of [{ a: 'é' }, { a: 'x\r\ny: z' }, { 'A b': 'x' }, { a: 'x'.repeat(3000) }]) {
         await rejection(store.put(`${base}/a`, new Uint8Array(), { metadata }), InvalidObjectArgument);
