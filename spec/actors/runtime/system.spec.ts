@@ -109,6 +109,27 @@ describe('actor system', () => {
     }
   });
 
+  it('lets one of three nodes act when a timer wakes an actor on all of them', async () => {
+    const nodes = [start(), start(), start()];
+    const keys = Array.from({ length: 40 }, (_, i) => `due-${i}`);
+    for (const key of keys) await send(nodes[0]!, key, { type: 'alarm', at: Date.now() + 60_000 });
+    await eventually(async () => {
+      const text = 'select count(*) as n from toy where wake_at is not null';
+      expect(await database.sql.query({ name: 'sleeping', text }, [])).to.deep.equal([{ n: 40 }]);
+    });
+    await database.sql.query({ name: 'all due', text: 'update toy set wake_at = now()' }, []);
+    // Each ring goes to another node.
+    await wakes.ring(keys.flatMap(key => [1, 2, 3].map(() => ({ kind: 'toy', key }))));
+    await eventually(async () => {
+      const text = `select count(*) as n from change where topic = 'alarm'`;
+      expect(await database.sql.query({ name: 'alarms', text }, [])).to.deep.equal([{ n: 40 }]);
+    });
+    for (const key of keys) expect((await toy(key))?.alarms).to.equal(1);
+    await Promise.all(nodes.map(node => node.stop({ graceMs: 2_000 })));
+    const text = `select count(*) as n from change where topic = 'alarm'`;
+    expect(await database.sql.query({ name: 'alarms', text }, [])).to.deep.equal([{ n: 40 }]);
+  });
+
   it('lets a commit fail as a whole', async () => {
     const system = start();
     const failed = system.commit(async (_tx, outbox) => {

@@ -186,7 +186,10 @@ function decideToy(
   }
   if (toy.wakeAt !== null && toy.wakeAt <= now) {
     if (toy.pending !== null) order(toy.pending);
-    else toy = { ...toy, wakeAt: null, alarms: toy.alarms + 1 };
+    else {
+      toy = { ...toy, wakeAt: null, alarms: toy.alarms + 1 };
+      changes.push({ topic: 'alarm', subject: toy.key });
+    }
   }
   return { state: toy, letters, changes, effects };
 }
