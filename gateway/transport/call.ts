@@ -164,9 +164,9 @@ export class Call implements RpcContext {
     this.#interrupt?.(reason);
   }
 
-  /** The caller went away. */
+  /** The caller went away. Said of every call when its connection or stream closes, so a finished one must cost nothing. */
   cancel(): void {
-    this.abort(canceled());
+    if (!this.#over) this.abort(canceled());
   }
 
   /**

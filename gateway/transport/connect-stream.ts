@@ -29,7 +29,8 @@ export interface ConnectStreamOptions {
 /**
  * Server streams of the Connect protocol: the watches of the SDK and the console. The answer has its head before the first message, so
  * a quiet watch is an open one; the general adapter would wait. Nothing is compressed but single large messages, and only in their own
- * envelope. The returned function says whether it took the request.
+ * envelope. The returned function returns undefined for
+ * a request it does not take.
  */
 export function createConnectStream({ calls, codec, limits }: ConnectStreamOptions) {
   async function serve(
@@ -75,18 +76,17 @@ export function createConnectStream({ calls, codec, limits }: ConnectStreamOptio
     response.end(seal(Buffer.from(JSON.stringify(end)), END));
   }
 
-  return function take(method: RpcMethod, exchange: HttpExchange): boolean {
+  return function take(method: RpcMethod, exchange: HttpExchange): Promise<void> | undefined {
     const { headers, method: verb } = exchange.request;
-    if (verb !== 'POST' || method.desc.methodKind !== 'server_streaming') return false;
+    if (verb !== 'POST' || method.desc.methodKind !== 'server_streaming') return undefined;
     const type = headers['content-type'];
     const name =
       type === 'application/connect+proto' ? 'proto' : type === 'application/connect+json' ? 'json' : undefined;
-    if (!name) return false;
+    if (!name) return undefined;
     const encoding = headers['connect-content-encoding'];
-    if (encoding !== undefined && encoding !== 'gzip' && encoding !== 'identity') return false;
+    if (encoding !== undefined && encoding !== 'gzip' && encoding !== 'identity') return undefined;
     const zip = /\bgzip\b/.test(headers['connect-accept-encoding']?.toString() ?? '');
-    void serve(method, name, encoding === 'gzip', zip, exchange);
-    return true;
+    return serve(method, name, encoding === 'gzip', zip, exchange);
   };
 }
 

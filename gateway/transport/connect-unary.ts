@@ -31,7 +31,7 @@ export interface ConnectUnaryOptions {
 
 /**
  * The hot path: unary calls of the Connect protocol over HTTP/1.1 and HTTP/2, several times as fast as the general adapter
- * (libraries.md §7). The returned function says whether it took the request; what it leaves (GET, streams, gRPC-Web, other encodings
+ * (libraries.md §7). The returned function returns undefined for a request it does not take; what it leaves (GET, streams, gRPC-Web, other encodings
  * and media types) belongs to the adapter.
  */
 export function createConnectUnary({ calls, codec, limits }: ConnectUnaryOptions) {
@@ -68,15 +68,14 @@ export function createConnectUnary({ calls, codec, limits }: ConnectUnaryOptions
     }
   }
 
-  return function take(method: RpcMethod, exchange: HttpExchange): boolean {
+  return function take(method: RpcMethod, exchange: HttpExchange): Promise<void> | undefined {
     const { request } = exchange;
-    if (request.method !== 'POST' || method.desc.methodKind !== 'unary') return false;
+    if (request.method !== 'POST' || method.desc.methodKind !== 'unary') return undefined;
     const { headers } = request;
     const name = codecOf(headers['content-type']);
-    if (!name) return false;
+    if (!name) return undefined;
     const encoding = headers['content-encoding'];
-    if (encoding !== undefined && encoding !== 'gzip' && encoding !== 'identity') return false;
-    void serve(method, name, encoding === 'gzip', exchange);
-    return true;
+    if (encoding !== undefined && encoding !== 'gzip' && encoding !== 'identity') return undefined;
+    return serve(method, name, encoding === 'gzip', exchange);
   };
 }

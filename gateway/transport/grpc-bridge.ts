@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { create, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
 import * as grpc from '@grpc/grpc-js';
+import type { Logger } from 'pino';
 import { StatusSchema } from '../../proto/gen/google/rpc/status_pb.js';
 import { Code, deadlineExceeded, StarlingError, unimplemented } from '../errors.ts';
 import type { Call, Calls } from './call.ts';
@@ -13,6 +14,7 @@ export interface GrpcBridgeOptions {
   readonly calls: Calls;
   readonly table: ReadonlyMap<string, RpcMethod>;
   readonly limits: { readonly bodyBytes: number };
+  readonly log: Logger;
 }
 
 export interface GrpcBridge {
@@ -30,7 +32,7 @@ interface StreamDoor {
  * gRPC through @grpc/grpc-js, several times as fast as the general adapter. grpc-js takes whole connections in public and would answer
  * 415 to Connect calls on the same one, so each stream is handed over by a private door (libraries.md §7).
  */
-export function createGrpcBridge({ calls, table, limits }: GrpcBridgeOptions): GrpcBridge {
+export function createGrpcBridge({ calls, table, limits, log }: GrpcBridgeOptions): GrpcBridge {
   const server = new grpc.Server({
     'grpc.max_receive_message_length': limits.bodyBytes,
     'grpc.max_send_message_length': -1,
@@ -52,7 +54,12 @@ export function createGrpcBridge({ calls, table, limits }: GrpcBridgeOptions): G
       if (typeof timeout === 'string' && (parseGrpcTimeout(timeout) ?? 0) > LONGEST_TIMEOUT_MS) {
         delete headers['grpc-timeout'];
       }
-      door._streamHandler([], stream, headers);
+      try {
+        door._streamHandler([], stream, headers);
+      } catch (reason) {
+        log.error({ err: reason, path: headers[':path'] }, 'grpc-js failed to take a stream');
+        stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      }
     },
     close: () => server.forceShutdown(),
   };

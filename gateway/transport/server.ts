@@ -92,7 +92,7 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
   const takeUnary = createConnectUnary({ calls, codec, limits });
   const takeStream = createConnectStream({ calls, codec, limits });
   const serveConnect = createConnectAdapter({ calls, table, registry: contractRegistry, limits, log });
-  const grpc = createGrpcBridge({ calls, table, limits });
+  const grpc = createGrpcBridge({ calls, table, limits, log });
   const http2Fallback = createHttp2Fallback(fallback);
 
   const sockets = new Set<Socket>();
@@ -111,7 +111,8 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     }
     const method = table.get(path);
     if (method) {
-      if (!takeUnary(method, exchange) && !takeStream(method, exchange)) void serveConnect(exchange);
+      const served = takeUnary(method, exchange) ?? takeStream(method, exchange) ?? serveConnect(exchange);
+      served.catch(reason => broken(exchange, reason));
     } else if (
       request.method === 'POST' &&
       RPC_CONTENT_TYPE.test(request.headers['content-type'] ?? '') &&
@@ -121,8 +122,19 @@ export function createGatewayServer(options: GatewayServerOptions): GatewayServe
     } else if (stream) {
       http2Fallback(exchange);
     } else {
-      fallback(request, response);
+      try {
+        fallback(request, response);
+      } catch (reason) {
+        broken(exchange, reason);
+      }
     }
+  }
+
+  /** Something threw past its own handling of errors. Only this request pays for it. */
+  function broken({ request, response, path }: HttpExchange, reason: unknown): void {
+    log.error({ err: reason, path, method: request.method }, 'serving a request failed');
+    if (response.headersSent) response.destroy();
+    else response.writeHead(500).end();
   }
 
   const http1 = createHttp1Server({

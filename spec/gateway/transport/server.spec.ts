@@ -170,6 +170,16 @@ describe('the one port', () => {
       });
     }
 
+    it('answers 500 when the fallback throws', async () => {
+      const { port, logged } = await startGateway(answering, {
+        fallback() {
+          throw new Error('page broke');
+        },
+      });
+      expect((await send(port, '/page', {}, '', 'GET')).status).to.equal(500);
+      expect(JSON.stringify(logged)).to.contain('page broke');
+    });
+
     it('closes a connection that never says anything', async () => {
       const { port } = await startGateway(answering, { limits: { headersTimeoutMs: 30 } });
       const line = await wire(port);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
 import { gzipSync } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
@@ -265,6 +266,28 @@ describe('a server stream', () => {
     await until('the end', () => open.received().toString().includes('unavailable'));
     expect(open.received().toString()).not.to.contain('canceled');
     await closed;
+  });
+
+  it('keeps back-pressure over HTTP/2 too, and delivers everything', async () => {
+    const chunk = 'x'.repeat(64 * 1024);
+    let yielded = 0;
+    const { port } = await startGateway(
+      serving(async function* () {
+        for (; yielded < 300; yielded++) yield update(chunk);
+      }),
+    );
+    const session = connectHttp2(`http://127.0.0.1:${port}`);
+    const open = session.request({ ':method': 'POST', ':path': PATH, 'content-type': 'application/connect+proto' });
+    open.end(envelope(watchRequest));
+    const [head] = await once(open, 'response');
+    expect(head['content-type']).to.equal('application/connect+proto');
+    expect(yielded).to.be.lessThan(50);
+    const chunks: Buffer[] = [];
+    for await (const part of open) chunks.push(part);
+    const parts = envelopes(Buffer.concat(chunks));
+    expect(parts).to.have.length(301);
+    expect(parts.at(-1)!.data.toString()).to.equal('{}');
+    session.close();
   });
 
   it('serves a hundred watches at once', async () => {
