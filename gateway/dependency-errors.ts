@@ -25,17 +25,20 @@ function typed(handler: AnyHandler): AnyHandler {
       },
     };
   }
+  if (handler.kind === 'server_streaming') {
+    const { run } = handler;
+    return { kind: 'server_streaming', run: (request, context) => typedStream(run(request, context)) };
+  }
   const { run } = handler;
-  return {
-    kind: 'server_streaming',
-    async *run(request, context) {
-      try {
-        yield* run(request, context);
-      } catch (error) {
-        throw translate(error);
-      }
-    },
-  };
+  return { kind: 'bidi_streaming', run: (requests, context) => typedStream(run(requests, context)) };
+}
+
+async function* typedStream<T>(messages: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw translate(error);
+  }
 }
 
 function translate(error: unknown): unknown {
