@@ -21,8 +21,8 @@ export interface Evidence {
   readonly outputUri: string;
   /** The task has to leave outputs.pb: the SDK always does, other programs when outputs are declared. */
   readonly outputsExpected: boolean;
-  /** The last lines the container to blame has written. */
-  readonly logTail: string;
+  /** The last lines the container to blame has written. Asked only for a failure nobody explained. */
+  logTail(): Promise<string>;
 }
 
 /** Longest error document that is read whole. */
@@ -37,19 +37,23 @@ const MAX_ERROR_BYTES = 4 * 1024 * 1024;
  */
 export async function judge(store: ObjectStore, evidence: Evidence, maxOutputsBytes: number): Promise<Verdict> {
   const { exit, outputUri } = evidence;
-  const hasReport = (await store.head(`${outputUri}/report.html`)) !== undefined;
-  const ended = (failure: Failure | null, podLost = false): Verdict => ({ failure, podLost, hasReport });
-  if (exit.decisive) return ended(withWords(exit.failure, evidence), exit.failure?.kind === 'SYSTEM');
-
-  const told = await readError(store, `${outputUri}/error.pb`);
+  const [report, told, outputs] = await Promise.all([
+    store.head(`${outputUri}/report.html`),
+    exit.decisive ? undefined : readError(store, `${outputUri}/error.pb`),
+    exit.decisive ? ('absent' as const) : checkOutputs(store, `${outputUri}/outputs.pb`, maxOutputsBytes),
+  ]);
+  const ended = (failure: Failure | null, podLost = false): Verdict => ({
+    failure,
+    podLost,
+    hasReport: report !== undefined,
+  });
   if (told !== undefined) return ended(told);
-  const outputs = await checkOutputs(store, `${outputUri}/outputs.pb`, maxOutputsBytes);
   if (outputs === 'good') return ended(null);
   if (outputs !== 'absent') return ended(outputs);
-  if (exit.failure !== null) return ended(withWords(exit.failure, evidence), exit.failure.kind === 'SYSTEM');
+  if (exit.failure !== null) return ended(await withWords(exit.failure, evidence), exit.failure.kind === 'SYSTEM');
   if (!evidence.outputsExpected) return ended(null);
   return ended(
-    withWords(
+    await withWords(
       {
         code: 'OutputsNotFound',
         kind: 'USER',
@@ -96,8 +100,8 @@ async function checkOutputs(store: ObjectStore, uri: string, maxBytes: number): 
 }
 
 /** The failure with the last words of its container, which often are all there is to go by. */
-function withWords(failure: Failure | null, { exit, logTail }: Evidence): Failure | null {
-  const words = logTail.trim() || exit.detail.trim();
-  if (failure === null || words === '') return failure;
+async function withWords(failure: Failure, { exit, logTail }: Evidence): Promise<Failure> {
+  const words = (await logTail()).trim() || exit.detail.trim();
+  if (words === '') return failure;
   return { ...failure, message: shorten(`${failure.message}\n${words}`) };
 }

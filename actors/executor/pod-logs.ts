@@ -14,7 +14,6 @@ const TAIL_LINES = 20;
 const TAIL_CHARS = 4_096;
 /** What is kept of one container: copying must end well before an effect is given up. */
 const MAX_LOG_BYTES = 64 * 1024 * 1024;
-const MAX_COPY_MS = 20_000;
 const FILE = /\/([^/]+)\.log$/;
 
 /** Where the log of a container is kept: one line per line, `<RFC 3339 time> <text>`, as `kubectl logs --timestamps` shows it. */
@@ -25,6 +24,7 @@ export function logUri(logsUri: string, container: string): string {
 /**
  * Copies what the containers of a pod have written to the object store, before the pod and its logs are deleted.
  * Repeating it writes the same again; files of a pod that is gone by now are found in the store.
+ * @param maxCopyMs how long the copy of one container may take; what comes later is left out
  * @throws the errors of the object store
  */
 export async function keepLogs(
@@ -32,22 +32,31 @@ export async function keepLogs(
   store: ObjectStore,
   pod: PodFacts,
   logsUri: string,
+  maxCopyMs: number,
   signal: AbortSignal,
 ): Promise<KeptLogs> {
   const tails = new Map<string, string>();
+  const files: LogFile[] = [];
+  let vanished = false;
   for (const { name, startedAtMs } of pod.containers) {
     if (startedAtMs === undefined) continue;
     const tail = new Tail();
+    const uri = logUri(logsUri, name);
     try {
-      await store.put(logUri(logsUri, name), lines(runtime, pod.name, name, tail, signal), {
+      await store.put(uri, lines(runtime, pod.name, name, tail, maxCopyMs, signal), {
         contentType: 'text/plain; charset=utf-8',
       });
+      files.push({ container: name, uri });
     } catch (error) {
       if (!(error instanceof PodNotFoundError)) throw error;
+      vanished = true;
     }
     tails.set(name, tail.text);
   }
-  return { files: await keptFiles(store, logsUri, pod.primaryContainer), tails };
+  const kept = vanished
+    ? await keptFiles(store, logsUri, pod.primaryContainer)
+    : primaryFirst(files, pod.primaryContainer);
+  return { files: kept, tails };
 }
 
 async function* lines(
@@ -55,9 +64,10 @@ async function* lines(
   pod: string,
   container: string,
   tail: Tail,
+  maxCopyMs: number,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const copyUntil = AbortSignal.timeout(MAX_COPY_MS);
+  const copyUntil = AbortSignal.timeout(maxCopyMs);
   let left = MAX_LOG_BYTES;
   for await (const { timestamp, text } of runtime.logs(pod, container, {
     follow: false,
@@ -74,12 +84,17 @@ async function* lines(
     yield Buffer.from(`${new Date().toISOString()} … the rest of this log was too long to keep …\n`);
 }
 
-async function keptFiles(store: ObjectStore, logsUri: string, primary: string): Promise<LogFile[]> {
+/** The log files of an incarnation that are in the store, the primary container's first. */
+export async function keptFiles(store: ObjectStore, logsUri: string, primary: string): Promise<LogFile[]> {
   const files: LogFile[] = [];
   for await (const { uri } of store.list(`${logsUri}/`)) {
     const container = FILE.exec(uri)?.[1];
     if (container !== undefined) files.push({ container, uri });
   }
+  return primaryFirst(files, primary);
+}
+
+function primaryFirst(files: LogFile[], primary: string): LogFile[] {
   return files.sort((a, b) => Number(b.container === primary) - Number(a.container === primary));
 }
 

@@ -43,7 +43,7 @@ describe('the outcome of a pod', () => {
     write('error.pb', toBinary(ErrorDocumentSchema, create(ErrorDocumentSchema, { error })));
   const writeOutputs = () => write('outputs.pb', toBinary(OutputsSchema, create(OutputsSchema)));
   const verdict = (exit: PodExit, more: Partial<Evidence> = {}) =>
-    judge(place.store, { exit, outputUri, outputsExpected: true, logTail: '', ...more }, MAX_OUTPUTS);
+    judge(place.store, { exit, outputUri, outputsExpected: true, logTail: async () => '', ...more }, MAX_OUTPUTS);
 
   it('is success when the outputs are there, also empty ones of a task that returns nothing', async () => {
     await writeOutputs();
@@ -81,7 +81,7 @@ describe('the outcome of a pod', () => {
   });
 
   it('is a failure when the process ended with 0 and wrote nothing, with the end of its log', async () => {
-    const { failure } = await verdict(well, { logTail: 'last words' });
+    const { failure } = await verdict(well, { logTail: async () => 'last words' });
     expect(failure).to.include({ code: 'OutputsNotFound', kind: 'USER', recoverable: true });
     expect(failure!.message).to.include('last words').and.include('os._exit');
   });
@@ -91,7 +91,7 @@ describe('the outcome of a pod', () => {
   });
 
   it('is the exit with the end of the log when nothing was written', async () => {
-    const { failure } = await verdict(crashed, { logTail: 'Segmentation fault' });
+    const { failure } = await verdict(crashed, { logTail: async () => 'Segmentation fault' });
     expect(failure!.message).to.equal('container main exited with code 7\nSegmentation fault');
     const kubelet = await verdict({ ...crashed, detail: 'told by the kubelet' });
     expect(kubelet.failure!.message).to.include('told by the kubelet');
@@ -157,7 +157,7 @@ describe('the outcome of a pod', () => {
     broken.head = async () => {
       throw new ObjectStoreUnavailable('gone');
     };
-    const asked = judge(broken, { exit: well, outputUri, outputsExpected: true, logTail: '' }, MAX_OUTPUTS);
+    const asked = judge(broken, { exit: well, outputUri, outputsExpected: true, logTail: async () => '' }, MAX_OUTPUTS);
     const error = await asked.then(
       () => undefined,
       (thrown: unknown) => thrown,
