@@ -156,8 +156,9 @@ function readHeaders({ request }: HttpExchange): { header: Headers; timeoutMs: n
   } catch {
     throw new StarlingError(Code.InvalidArgument, 'a request header holds characters that HTTP does not allow');
   }
-  const grpc = header.has('grpc-timeout');
+  const grpc = header.get('content-type')?.startsWith('application/grpc');
   const name = grpc ? 'grpc-timeout' : 'connect-timeout-ms';
+  header.delete(grpc ? 'connect-timeout-ms' : 'grpc-timeout');
   const given = header.get(name);
   const timeoutMs = given === null ? undefined : grpc ? parseGrpcTimeout(given) : parseConnectTimeout(given);
   if (timeoutMs !== undefined) header.delete(name);

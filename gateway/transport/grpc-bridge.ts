@@ -57,6 +57,8 @@ export function createGrpcBridge({ calls, table, limits, log }: GrpcBridgeOption
       try {
         door._streamHandler([], stream, headers);
       } catch (reason) {
+        // It answers some refusals at once and throws when the client has already left.
+        if (stream.destroyed) return;
         log.error({ err: reason, path: headers[':path'] }, 'grpc-js failed to take a stream');
         stream.close(constants.NGHTTP2_INTERNAL_ERROR);
       }
