@@ -232,6 +232,11 @@ export const ConfigSchema = z.strictObject({
         reads: 'number',
         defaultText: 'twice the number of processors, at least 4',
       }),
+      images: choice(
+        ['default-only', 'ignore'],
+        'default-only',
+        "What a container image means to Python tasks, which run in the server's own environment. default-only: the image of the SDK is fine, any other is refused with what to do. ignore: all of them run there.",
+      ),
       defaultGraceSeconds: count(
         0,
         3600,

@@ -14,6 +14,7 @@ import { isDemoDue, runDemo } from './demo/demo.ts';
 import { startStores } from './embedded/stores.ts';
 import { rootLogger } from './log.ts';
 import { Node } from './node.ts';
+import { startParts } from './parts/node-parts.ts';
 import { reservePort } from './port.ts';
 import { pythonEnvironment } from './python-env.ts';
 import { onStopRequest } from './signals.ts';
@@ -88,6 +89,8 @@ async function run(config: Config, node: Node, signal: AbortSignal, log: Logger)
     signal,
   });
   signal.throwIfAborted();
+  const localUrl = `http://${isLoopback(host) && host !== 'localhost' ? host : '127.0.0.1'}:${port}`;
+  await startParts(node, { config, stores, python, env: process.env, host, port, publicUrl, localUrl, log });
 
   const facts: ServerFacts = {
     version,
@@ -105,12 +108,11 @@ async function run(config: Config, node: Node, signal: AbortSignal, log: Logger)
   terminal.print(readyBanner(facts));
   if (config.demo && config.roles.length === 3 && isDemoDue(config.dataDir)) {
     const { endpoint, project, domain } = facts;
-    const baseUrl = `http://${isLoopback(host) ? host : '127.0.0.1'}:${port}`;
     const { dataDir: directory } = config;
     await runDemo({
       dataDir: directory,
       endpoint,
-      baseUrl,
+      baseUrl: localUrl,
       project,
       domain,
       python,

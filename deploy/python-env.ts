@@ -73,10 +73,11 @@ export async function pythonEnvironment(options: PythonEnvironmentOptions): Prom
     const found = await inspect(python, env);
     if ('flyte' in found && found.flyte)
       return usable(found, python, 'active', `the active virtual environment ${active} is one`);
-    const own = path.join(dataDir, 'python');
-    notice(
-      `The active virtual environment ${active} has no flyte, so tasks run in ${own}. To use it: pip install '${FLYTE_REQUIREMENT}'`,
-    );
+    const why =
+      'failure' in found
+        ? `does not run (${found.failure})`
+        : `has no flyte (to use it: pip install '${FLYTE_REQUIREMENT}')`;
+    notice(`The active virtual environment ${active} ${why}. Tasks run in ${path.join(dataDir, 'python')} instead.`);
   }
   return ownEnvironment(options);
 }

@@ -25,8 +25,9 @@ export function socketDirectory(
   if (!found.isDirectory() || found.uid !== where.uid) {
     throw new Error(`${parent} belongs to somebody else: remove it, or choose a shorter data directory.`);
   }
-  // Another user may pass through to its own directory, and see nothing on the way.
-  chmodSync(parent, owner ? 0o711 : 0o700);
+  // Another user may pass through to its own directory, and see nothing on the way. Never closed again here: a server of
+  // that user may have its directory beside this one.
+  if (owner) chmodSync(parent, 0o711);
   const directory = path.join(parent, server);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   if (owner) chownSync(directory, owner.uid, owner.gid);

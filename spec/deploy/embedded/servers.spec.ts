@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -198,6 +198,13 @@ describe('embedded servers', () => {
   });
 
   describe('socket paths', () => {
+    it('stay open to the user of another server beside them', () => {
+      const uid = process.getuid!();
+      const pgDir = socketDirectory({ dataDir, tmpDir, uid }, 'pg', { uid, gid: process.getgid!() });
+      socketDirectory({ dataDir, tmpDir, uid }, 'redis');
+      expect(statSync(path.dirname(pgDir)).mode & 0o777).to.equal(0o711);
+    });
+
     it('stay short enough for the kernel, in the data directory or else under the temporary one', () => {
       const uid = process.getuid!();
       expect(socketDirectory({ dataDir, tmpDir, uid }, 'pg')).to.equal(path.join(dataDir, 'run', 'pg'));
