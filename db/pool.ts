@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import {
@@ -27,9 +28,16 @@ export interface Database {
   /** One statement, its own transaction. */
   readonly sql: Sql;
   /**
+   * Runs `body` on one connection: its statements, each its own transaction, are executed in the order they were issued,
+   * and those issued together share a round trip.
+   */
+  inOrder<T>(body: (db: Sql) => Promise<T>): Promise<T>;
+  /**
    * Runs `body` on one connection between `begin` and `commit`; rolled back when it throws. Never re-run by itself.
-   * Using `sql` inside is a different connection and sees nothing of it.
-   * @throws what `body` throws; DatabaseUnavailable when the session ends before the commit was acknowledged
+   * Using `sql` inside is a different connection and sees nothing of it. Statements that are issued together share a
+   * round trip, also with `begin` and `commit`; one that `body` does not await still fails the transaction.
+   * @throws what `body` or a statement throws; DatabaseUnavailable when the session ends before the commit was
+   *   acknowledged: it may have happened
    */
   transaction<T>(body: (tx: Sql) => Promise<T>): Promise<T>;
   /** Queries built with the `sql` tag of this module; rows of `sql.type(schema)` are checked by that schema. */
@@ -69,6 +77,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     statement_timeout: STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     types: { getTypeParser: parsersByOid },
+    // Sends a statement without waiting for the answer to the one before it; each fails for itself.
+    pipeline: true,
   });
   pool.on('error', error => log.warn({ reason: error.message }, 'an idle database connection was lost'));
   // A session that dies while it is checked out also emits 'error'; its statement is rejected, so this is not news.
@@ -108,22 +118,42 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
         }
       },
     },
+    async inOrder<T>(body: (db: Sql) => Promise<T>): Promise<T> {
+      const client = await acquire();
+      try {
+        return await body({ query: (statement, values) => run(client, statement, values) });
+      } finally {
+        client.release();
+      }
+    },
     async transaction<T>(body: (tx: Sql) => Promise<T>): Promise<T> {
       const client = await acquire();
       let broken: Error | undefined;
+      let failure: unknown;
+      const tx: Sql = {
+        query<Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+          const rows = run<Row>(client, statement, values);
+          rows.catch(error => (failure ??= error));
+          return rows;
+        },
+      };
       try {
-        await command(client, 'begin');
-        const answer = await body({ query: (statement, values) => run(client, statement, values) });
+        // Only a lost connection can fail this, and then everything after it fails too.
+        command(client, 'begin').catch(() => {});
+        const answer = await body(tx);
         // Postgres answers a commit of a failed transaction with "ROLLBACK" instead of an error.
         if ((await command(client, 'commit')) !== 'COMMIT') {
-          throw new Error('the transaction was rolled back because one of its statements failed and went unnoticed');
+          throw (
+            failure ??
+            new Error('the transaction was rolled back because one of its statements failed and went unnoticed')
+          );
         }
         return answer;
       } catch (error) {
         if (error instanceof DatabaseUnavailable) broken = error;
         else
-          await command(client, 'rollback').catch((failure: Error) => {
-            broken = failure;
+          await command(client, 'rollback').catch((lost: Error) => {
+            broken = lost;
           });
         throw error;
       } finally {
@@ -148,6 +178,7 @@ export function isDatabaseUnavailable(error: unknown): boolean {
 }
 
 async function run<Row>(client: pg.PoolClient, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+  gatherWrites(client);
   try {
     const result = await client.query({ name: statement.name, text: statement.text, values: values as unknown[] });
     return result.rows;
@@ -156,7 +187,15 @@ async function run<Row>(client: pg.PoolClient, statement: Statement, values: rea
   }
 }
 
+/** Statements issued in the same turn of the event loop leave in one write to the socket. */
+function gatherWrites(client: pg.PoolClient): void {
+  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection;
+  stream.cork();
+  process.nextTick(() => stream.uncork());
+}
+
 async function command(client: pg.PoolClient, text: string): Promise<string> {
+  gatherWrites(client);
   try {
     return (await client.query(text)).command;
   } catch (error) {

@@ -5,7 +5,7 @@ import type { Change, Durable, Letter, Loaded } from './actor.ts';
 import type { Clock } from './clock.ts';
 import { type AnyDefinition, decideOne, type Outcome } from './decision.ts';
 import type { RuntimeLimits } from './limits.ts';
-import { type Received, readMail, settle } from './mailbox.ts';
+import { isLetterGone, type Received, readMail, settle } from './mailbox.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 
 /** An actor that wants to be drained. */
@@ -75,8 +75,6 @@ interface Drainee extends Joined {
   readonly mail: readonly Received[];
 }
 
-class FenceLost extends Error {}
-
 /**
  * The data loader of one kind. Actors woken within a moment of each other share the statements of one drain:
  *
@@ -134,7 +132,7 @@ async function drain(deps: DrainDependencies, batch: readonly Joined[]): Promise
     await drainTogether(deps, batch, step);
     stop();
   } catch (error) {
-    if (error instanceof FenceLost) {
+    if (isLetterGone(error)) {
       for (const member of batch) member.resolve({ done: 'again', lost: true });
     } else if (isDatabaseUnavailable(error)) {
       rejectAll(batch, new InfrastructureFailed((error as Error).message, { cause: error }));
@@ -163,10 +161,11 @@ async function drainTogether(deps: DrainDependencies, batch: readonly Joined[], 
   step.name = 'read';
   const limit = Math.min(Math.max(limits.mailPerDrain, Math.floor(2048 / batch.length)), limits.hotMailPerDrain);
   const keys = batch.map(member => member.actor.key);
-  const mail = await readMail(database.sql, kind, keys, limit);
-
-  step.name = 'load';
-  const states = new Map((await definition.load(database.sql, keys)).map(state => [state.key, state]));
+  // Issued together, executed in this order: see above.
+  const [mail, rows] = await database.inOrder(db =>
+    Promise.all([readMail(db, kind, keys, limit), definition.load(db, keys)]),
+  );
+  const states = new Map(rows.map(state => [state.key, state]));
 
   const drainees: Drainee[] = [];
   const strays: number[] = [];
@@ -254,9 +253,8 @@ async function commit(
     const handled = [...strays, ...counted.flatMap(outcome => outcome.handled)];
     const letters = counted.flatMap(outcome => outcome.letters);
     const changes = counted.flatMap(outcome => outcome.changes);
-    if (handled.length + letters.length + changes.length > 0) {
-      if ((await settle(tx, handled, letters, changes)) !== handled.length) throw new FenceLost();
-    }
+    // Not awaited: it shares its round trip with the commit, which fails when it does.
+    if (handled.length + letters.length + changes.length > 0) void settle(tx, handled, letters, changes);
     return winners;
   });
 }

@@ -39,6 +39,9 @@ export async function readMail(
   return mail;
 }
 
+/** One plain statement can only fail by doing something impossible; this text tells this failure from all others. */
+const LETTER_GONE = 'a handled letter is gone';
+
 const SETTLE = {
   name: 'runtime.mailbox.settle',
   text: `with gone as (delete from mailbox where seq = any($1::bigint[]) returning 1),
@@ -51,29 +54,32 @@ const SETTLE = {
       insert into change (topic, subject)
       select topic, subject from unnest($5::text[], $6::text[]) with ordinality as c(topic, subject, n) order by n
     )
-    select count(*) as gone from gone`,
+    select case when count(*) = $7 then 0 else ('${LETTER_GONE}, there were ' || count(*))::int end from gone`,
 };
-
 /**
  * Ends a decision's transaction: deletes the letters it handled, sends its letters and tells its changes, in order.
- * @returns how many of the handled letters were still there; fewer than asked means that another drain handled one of
- *   them, and this transaction must be rolled back
+ * @throws when one of the handled letters was not there any more ({@link isLetterGone}), which fails the transaction
  */
-export async function settle(
+export function settle(
   tx: Sql,
   handled: readonly number[],
   letters: readonly Letter[],
   changes: readonly Change[],
-): Promise<number> {
-  const [row] = await tx.query<{ gone: number }>(SETTLE, [
+): Promise<unknown> {
+  return tx.query(SETTLE, [
     handled,
     letters.map(letter => letter.to.kind),
     letters.map(letter => letter.to.key),
     letters.map(letter => JSON.stringify(letter.body)),
     changes.map(change => change.topic),
     changes.map(change => change.subject),
+    handled.length,
   ]);
-  return row?.gone ?? 0;
+}
+
+/** True for the failure of {@link settle} that means: another drain handled one of these letters. */
+export function isLetterGone(error: unknown): boolean {
+  return error instanceof Error && error.message.includes(LETTER_GONE);
 }
 
 const OVERDUE = {

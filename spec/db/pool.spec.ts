@@ -74,11 +74,47 @@ describe('database pool', () => {
     expect(await database.sql.query({ name: 'all', text: 'select id from thing' }, [])).to.deep.equal([{ id: 1 }]);
   });
 
-  it('says so when a statement failed unnoticed and the commit became a rollback', async () => {
+  it('fails a transaction by the statement that its body did not await', async () => {
+    const insert = { name: 'insert', text: 'insert into thing values ($1)' };
+    const error = await failure(
+      database.transaction(async tx => {
+        await tx.query(insert, [7]);
+        void tx.query({ name: 'impossible', text: 'select 1/0' }, []);
+        return 'done';
+      }),
+    );
+    expect(error.message).to.equal('division by zero');
+    expect(await database.sql.query({ name: 'seven', text: 'select id from thing where id = 7' }, [])).to.deep.equal(
+      [],
+    );
+  });
+
+  it('executes statements issued together in their order, each for itself', async () => {
+    const insert = { name: 'insert', text: 'insert into thing values ($1)' };
+    const all = { name: 'over ten', text: 'select id from thing where id > 10 order by id' };
+    const answers = await database.inOrder(db =>
+      Promise.allSettled([
+        db.query(insert, [11]),
+        db.query(all, []),
+        db.query(insert, [11]),
+        db.query(insert, [12]),
+        db.query(all, []),
+      ]),
+    );
+    expect(answers.map(answer => answer.status === 'fulfilled' && answer.value)).to.deep.equal([
+      [],
+      [{ id: 11 }],
+      false,
+      [],
+      [{ id: 11 }, { id: 12 }],
+    ]);
+  });
+
+  it('fails when a statement failed and its body swallowed that', async () => {
     const error = await failure(
       database.transaction(tx => tx.query({ name: 'bad', text: 'select 1/0' }, []).catch(() => {})),
     );
-    expect(error.message).to.contain('rolled back');
+    expect(error.message).to.equal('division by zero');
   });
 
   it('keeps the connection after a wrong statement', async () => {

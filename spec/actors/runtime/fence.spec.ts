@@ -26,6 +26,10 @@ function unreliable(database: Database, fails: () => boolean): Database {
         return database.sql.query(statement, values);
       },
     },
+    async inOrder(body) {
+      maybeFail('before a statement');
+      return database.inOrder(body);
+    },
     async transaction(body) {
       const answer = await database.transaction(async tx => {
         const result = await body(tx);
