@@ -52,7 +52,7 @@ export function enumReader(values: Readonly<Record<string, string | number>>, pr
   return value => {
     if (/^\d+$/.test(value)) return String(Number(value));
     const name = value.toUpperCase();
-    const number = values[name] ?? values[`${prefix}${name}`];
+    const number = values[name.startsWith(prefix) ? name.slice(prefix.length) : name];
     return typeof number === 'number' ? String(number) : undefined;
   };
 }
