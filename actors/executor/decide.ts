@@ -180,8 +180,15 @@ function receiveSight(draft: Draft, { pod }: PodObserved): void {
 }
 
 function followPod(draft: Draft, pod: PodObserved['pod']): void {
+  const { machine } = draft.state;
   if (pod.is === 'gone') return collect(draft, vanished);
-  if (pod.is === 'ended') return collect(draft, pod.exit);
+  if (pod.is === 'ended') {
+    // A pod may be over before anybody saw it run; its action still ought to know that it did.
+    const { primaryContainer: primary, containers } = pod.facts;
+    const hasRun = containers.some(({ name, startedAtMs }) => name === primary && startedAtMs !== undefined);
+    if (hasRun && machine.told?.phase !== 'running') tell(draft, 'running', `container ${primary} has run`);
+    return collect(draft, pod.exit);
+  }
   remember(draft, { giveUp: pod.giveUp });
   become(draft, { wakeAt: pod.giveUp === undefined ? null : new Date(pod.giveUp.atMs) });
   tell(draft, pod.phase, pod.reason);

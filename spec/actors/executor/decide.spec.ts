@@ -160,6 +160,14 @@ describe('the end of a pod', () => {
     expect(subject.outcomes).to.have.length(1);
   });
 
+  it('tells that the pod has run even when nobody saw it', () => {
+    const subject = new Subject().started().created().saw(ended());
+    expect((subject.letters[0] as AttemptObserved).observation).to.include({
+      phase: 'running',
+      reason: 'container main has run',
+    });
+  });
+
   it('is not told before companions of the primary container have ended too', () => {
     const subject = running().saw(ended(well, false)).collected();
     expect(subject.outcomes).to.deep.equal([]);

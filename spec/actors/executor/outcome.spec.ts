@@ -9,7 +9,7 @@ import {
 } from '../../../proto/gen/flyteidl2/core/execution_pb.js';
 import { OutputsSchema } from '../../../proto/gen/flyteidl2/task/common_pb.js';
 import { ObjectStoreUnavailable } from '../../../storage/object-errors.ts';
-import { temporaryStore } from './support/store.ts';
+import { temporaryStore, withHead } from './support/store.ts';
 
 const MAX_OUTPUTS = 1_000;
 const well: PodExit = { failure: null, detail: '', decisive: false };
@@ -153,10 +153,9 @@ describe('the outcome of a pod', () => {
   });
 
   it('is unknown while the store cannot be reached', async () => {
-    const broken = Object.create(place.store) as typeof place.store;
-    broken.head = async () => {
+    const broken = withHead(place.store, async () => {
       throw new ObjectStoreUnavailable('gone');
-    };
+    });
     const asked = judge(broken, { exit: well, outputUri, outputsExpected: true, logTail: async () => '' }, MAX_OUTPUTS);
     const error = await asked.then(
       () => undefined,
