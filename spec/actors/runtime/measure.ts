@@ -67,6 +67,17 @@ const rss = () => Math.round(process.memoryUsage().rss / 2 ** 20);
 
 async function measure(name: string, count: number, run: () => Promise<void>): Promise<void> {
   if (part !== 'all' && part !== name) return;
+  const commits = async () =>
+    (
+      await database.sql.query<{ n: number }>(
+        {
+          name: 'measure.commits',
+          text: 'select xact_commit as n from pg_stat_database where datname = current_database()',
+        },
+        [],
+      )
+    )[0]!.n;
+  const transactions = await commits();
   const before = { cpu: cpu(), letters: await letters(), at: performance.now(), rss: rss() };
   await run();
   while ((await letters()) - before.letters < count) await new Promise(resolve => setTimeout(resolve, 5));
@@ -76,7 +87,7 @@ async function measure(name: string, count: number, run: () => Promise<void>): P
   const per = (key: 'node' | 'postgres' | 'redis') => ((after[key] - before.cpu[key]) / count).toFixed(3);
   console.log(
     `${name}: ${count} letters in ${seconds.toFixed(2)} s = ${Math.round(count / seconds)}/s; CPU ms per letter: ` +
-      `node ${per('node')} postgres ${per('postgres')} redis ${per('redis')}; RSS ${before.rss} → ${rss()} MB; told ${told}`,
+      `node ${per('node')} postgres ${per('postgres')} redis ${per('redis')}; transactions ${(((await commits()) - transactions) / count).toFixed(2)}; RSS ${before.rss} → ${rss()} MB; told ${told}`,
   );
 }
 
