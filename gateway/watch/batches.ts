@@ -23,7 +23,8 @@ export async function* batches<T>(
       batch.push(result.value);
       next = pull(iterator);
       if (batch.length === options.size) break;
-      result = await Promise.race([next, endOfTurn]);
+      // A failure comes after what was there before it: the next wait throws it.
+      result = await Promise.race([next, endOfTurn]).catch(() => 'later' as const);
     }
     if (batch.length > 0) yield batch;
     if (result !== 'later' && result.done) return;
