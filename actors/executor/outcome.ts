@@ -1,4 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
+import type { FailureCode } from '../../copilot/error-document.ts';
 import { OutputsSchema } from '../../proto/gen/flyteidl2/task/common_pb.js';
 import { ObjectNotFound, ObjectTooLarge } from '../../storage/object-errors.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
@@ -25,6 +26,8 @@ export interface Evidence {
   logTail(): Promise<string>;
 }
 
+/** What the co-pilot's uploader says of itself (copilot/error-document.ts). */
+const UPLOAD_FAILED: FailureCode = 'OutputUploadFailed';
 /** Longest error document that is read whole. */
 const MAX_ERROR_BYTES = 4 * 1024 * 1024;
 
@@ -47,7 +50,9 @@ export async function judge(store: ObjectStore, evidence: Evidence, maxOutputsBy
     podLost,
     hasReport: report !== undefined,
   });
-  if (told !== undefined) return ended(told);
+  // An uploader works also after a failed download, and then tells of outputs that nobody could write.
+  const isConsequence = exit.failure !== null && told?.code === UPLOAD_FAILED;
+  if (told !== undefined && !isConsequence) return ended(told);
   if (outputs === 'good') return ended(null);
   if (outputs !== 'absent') return ended(outputs);
   if (exit.failure !== null) return ended(await withWords(exit.failure, evidence), exit.failure.kind === 'SYSTEM');

@@ -7,16 +7,17 @@ import type { AttemptPlan, PodFacts } from './messages.ts';
 import { judge } from './outcome.ts';
 import { attemptPaths } from './paths.ts';
 import { podFacts } from './pod-facts.ts';
-import { type KeptLogs, keepLogs, keptFiles } from './pod-logs.ts';
+import { type CopyOptions, type KeptLogs, keepLogs, keptFiles } from './pod-logs.ts';
 import { rawPod } from './raw-pod.ts';
 
 type Owner = { readonly runId: number; readonly action: string; readonly attempt: number };
 type Collect = Extract<ExecutorEffect, { type: 'collect' }>;
 type Stop = Extract<ExecutorEffect, { type: 'stop' }>;
 
-/** Copying the log of an ended pod; and of one that somebody waits for to be stopped. */
+/** Copying the logs of an ended pod; of one that somebody waits for to be stopped; and its last words after its grace. */
 const MAX_COPY_MS = 20_000;
 const MAX_COPY_BEFORE_STOP_MS = 3_000;
+const MAX_LAST_WORDS_MS = 5_000;
 
 /**
  * Keeps the logs of an ended pod and judges it. Reads only, but for the logs; repeating it gives the same answer.
@@ -29,7 +30,7 @@ export async function collectOutcome(
   signal: AbortSignal,
 ): Promise<ExecutorMessage> {
   const paths = attemptPaths(identityOf(owner, plan, incarnation), plan);
-  const copying = keepSomeLogs(tools, pod, paths.logsUri, MAX_COPY_MS, signal);
+  const copying = keepSomeLogs(tools, pod, paths.logsUri, signal);
   const tail = async () => (await copying).tails.get(exit.container ?? pod.primaryContainer) ?? '';
   const [verdict, logs] = await Promise.all([
     outputsExpected(tools, owner, plan).then(expected =>
@@ -44,29 +45,49 @@ export async function collectOutcome(
   return { type: 'outcome-collected', incarnation, verdict, logs: logs.files };
 }
 
-/** Keeps what a pod has written so far, then tells it to end. A pod that is gone, or never was, is fine. */
+/**
+ * Keeps what a pod has written so far, then tells it to end. A pod that is gone, or never was, is fine. What it says while
+ * it ends is added to its log in the background: nobody waits for it, and if this process dies it is lost.
+ */
 export async function stopPod(
-  { runtime, store, log }: ExecutorTools,
+  tools: ExecutorTools,
   owner: Owner,
   { incarnation, plan, podName, graceSeconds, order }: Stop,
   signal: AbortSignal,
 ): Promise<ExecutorMessage> {
+  const { runtime, store } = tools;
   const { logsUri, outputUri } = attemptPaths(identityOf(owner, plan, incarnation), plan);
   const pod = await runtime.get(podName);
   // Only the first look at it: once it is being deleted its logs may vanish while they are read.
   if (pod !== undefined && pod.metadata?.deletionTimestamp === undefined) {
-    await keepLogs(runtime, store, podFacts(pod), logsUri, MAX_COPY_BEFORE_STOP_MS, signal).catch((error: unknown) => {
-      signal.throwIfAborted();
-      log.warn({ err: error, pod: podName }, 'the logs of a pod could not be kept before it was stopped');
-    });
+    const facts = podFacts(pod);
+    await tryToKeepLogs(tools, facts, logsUri, { follow: false, maxMs: MAX_COPY_BEFORE_STOP_MS, signal });
+    signal.throwIfAborted();
+    const maxMs = graceSeconds * 1_000 + MAX_LAST_WORDS_MS;
+    void tryToKeepLogs(tools, facts, logsUri, { follow: true, maxMs, signal: new AbortController().signal });
   }
   await runtime.delete(podName, { gracePeriodSeconds: graceSeconds });
   const gone = (await runtime.get(podName)) === undefined;
+  // An attempt ends also while the store is away: then its report and logs are not mentioned.
   const [report, logs] = await Promise.all([
-    store.head(`${outputUri}/report.html`),
-    keptFiles(store, logsUri, pod === undefined ? '' : podFacts(pod).primaryContainer),
+    store.head(`${outputUri}/report.html`).catch(() => undefined),
+    keptFiles(store, logsUri, pod === undefined ? '' : podFacts(pod).primaryContainer).catch(() => []),
   ]);
   return { type: 'pod-stopped', incarnation, order, gone, hasReport: report !== undefined, logs };
+}
+
+/** Never fails: a pod must end whether or not its logs can be kept. */
+async function tryToKeepLogs(
+  { runtime, store, log }: ExecutorTools,
+  pod: PodFacts,
+  logsUri: string,
+  options: CopyOptions,
+): Promise<void> {
+  try {
+    await keepLogs(runtime, store, pod, logsUri, options);
+  } catch (error) {
+    log.warn({ err: error, pod: pod.name }, 'the logs of a pod that is stopped could not be kept');
+  }
 }
 
 /** A full store must not keep an attempt from ending: then its logs are lost, and the log of the server says so. */
@@ -74,11 +95,10 @@ async function keepSomeLogs(
   { runtime, store, log }: ExecutorTools,
   pod: PodFacts,
   logsUri: string,
-  maxCopyMs: number,
   signal: AbortSignal,
 ): Promise<KeptLogs> {
   try {
-    return await keepLogs(runtime, store, pod, logsUri, maxCopyMs, signal);
+    return await keepLogs(runtime, store, pod, logsUri, { follow: false, maxMs: MAX_COPY_MS, signal });
   } catch (error) {
     if (!(error instanceof ObjectStoreFull)) throw error;
     log.error({ err: error, pod: pod.name }, 'the logs of a pod are lost: the object store is full');

@@ -21,10 +21,17 @@ export function logUri(logsUri: string, container: string): string {
   return `${logsUri}/${container}.log`;
 }
 
+export interface CopyOptions {
+  /** Go on until the containers have ended. */
+  readonly follow: boolean;
+  /** How long the copy may take; what comes later is left out. */
+  readonly maxMs: number;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Copies what the containers of a pod have written to the object store, before the pod and its logs are deleted.
  * Repeating it writes the same again; files of a pod that is gone by now are found in the store.
- * @param maxCopyMs how long the copy of one container may take; what comes later is left out
  * @throws the errors of the object store
  */
 export async function keepLogs(
@@ -32,31 +39,30 @@ export async function keepLogs(
   store: ObjectStore,
   pod: PodFacts,
   logsUri: string,
-  maxCopyMs: number,
-  signal: AbortSignal,
+  options: CopyOptions,
 ): Promise<KeptLogs> {
   const tails = new Map<string, string>();
-  const files: LogFile[] = [];
-  let vanished = false;
-  for (const { name, startedAtMs } of pod.containers) {
-    if (startedAtMs === undefined) continue;
+  const started = pod.containers.filter(({ startedAtMs }) => startedAtMs !== undefined);
+  const copies = started.map(async ({ name: container }): Promise<LogFile | undefined> => {
     const tail = new Tail();
-    const uri = logUri(logsUri, name);
+    const uri = logUri(logsUri, container);
     try {
-      await store.put(uri, lines(runtime, pod.name, name, tail, maxCopyMs, signal), {
+      await store.put(uri, lines(runtime, pod.name, container, tail, options), {
         contentType: 'text/plain; charset=utf-8',
       });
-      files.push({ container: name, uri });
+      tails.set(container, tail.text);
+      return { container, uri };
     } catch (error) {
-      if (!(error instanceof PodNotFoundError)) throw error;
-      vanished = true;
+      if (error instanceof PodNotFoundError) return undefined;
+      throw error;
     }
-    tails.set(name, tail.text);
-  }
-  const kept = vanished
-    ? await keptFiles(store, logsUri, pod.primaryContainer)
-    : primaryFirst(files, pod.primaryContainer);
-  return { files: kept, tails };
+  });
+  const files = (await Promise.all(copies)).filter(file => file !== undefined);
+  const isWhole = files.length === started.length && files.length > 0;
+  return {
+    files: isWhole ? primaryFirst(files, pod.primaryContainer) : await keptFiles(store, logsUri, pod.primaryContainer),
+    tails,
+  };
 }
 
 async function* lines(
@@ -64,24 +70,23 @@ async function* lines(
   pod: string,
   container: string,
   tail: Tail,
-  maxCopyMs: number,
-  signal: AbortSignal,
+  { follow, maxMs, signal }: CopyOptions,
 ): AsyncGenerator<Uint8Array> {
-  const copyUntil = AbortSignal.timeout(maxCopyMs);
+  const late = AbortSignal.timeout(maxMs);
   let left = MAX_LOG_BYTES;
   for await (const { timestamp, text } of runtime.logs(pod, container, {
-    follow: false,
-    signal: AbortSignal.any([signal, copyUntil]),
+    follow,
+    signal: AbortSignal.any([signal, late]),
   })) {
     tail.add(text);
     const line = Buffer.from(`${timestamp.toISOString()} ${text}\n`);
     left -= line.length;
-    if (left >= 0) yield line;
     if (left < 0) break;
+    yield line;
   }
   signal.throwIfAborted();
-  if (left < 0 || copyUntil.aborted)
-    yield Buffer.from(`${new Date().toISOString()} … the rest of this log was too long to keep …\n`);
+  if (left < 0 || late.aborted)
+    yield Buffer.from(`${new Date().toISOString()} … the rest of this log was not kept …\n`);
 }
 
 /** The log files of an incarnation that are in the store, the primary container's first. */

@@ -1,8 +1,11 @@
 import { writeFile } from 'node:fs/promises';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import type { Outcome } from '../../../actors/executor/messages.ts';
 import { ErrorDocumentSchema } from '../../../proto/gen/flyteidl2/core/execution_pb.js';
+import { LiteralSchema } from '../../../proto/gen/flyteidl2/core/literals_pb.js';
+import { SimpleType } from '../../../proto/gen/flyteidl2/core/types_pb.js';
+import { InputsSchema, OutputsSchema } from '../../../proto/gen/flyteidl2/task/common_pb.js';
 import { ObjectStoreUnavailable } from '../../../storage/object-errors.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ExecutorBench, shellTask } from './support/executor-bench.ts';
@@ -94,15 +97,82 @@ describe('executors on the process runtime', () => {
     expect(failure).to.include({ code: 'InputsNotFound', kind: 'USER', recoverable: false });
   });
 
-  it('stop a pod that is told to end, and keep what it had said', async () => {
-    const key = await bench.begin(shellTask('trap "exit 0" TERM; echo started; while :; do sleep 0.05; done'));
+  describe('with the co-pilot around a raw container', () => {
+    const text = { type: { type: { case: 'simple' as const, value: SimpleType.STRING } } };
+    const rawTask = (script: string) =>
+      aTask({
+        type: 'raw-container',
+        interface: {
+          inputs: { variables: [{ key: 'word', value: text }] },
+          outputs: { variables: [{ key: 'loud', value: text }] },
+        },
+        target: {
+          case: 'container',
+          value: {
+            image: 'busybox:1',
+            args: ['/bin/sh', '-c', script],
+            dataConfig: { enabled: true, inputPath: '/var/inputs', outputPath: '/var/outputs' },
+          },
+        },
+      });
+    const word = create(LiteralSchema, {
+      value: {
+        case: 'scalar',
+        value: { value: { case: 'primitive', value: { value: { case: 'stringValue', value: 'hello' } } } },
+      },
+    });
+    const inputUri = 's3://data/inputs/raw/inputs.pb';
+    before(() =>
+      bench.store.put(
+        inputUri,
+        toBinary(InputsSchema, create(InputsSchema, { literals: [{ name: 'word', value: word }] })),
+      ),
+    );
+
+    it('inputs come as files and {{.inputs.x}}, and the files it leaves are its outputs', async () => {
+      const script = 'echo {{.inputs.word}} said; tr a-z A-Z < /var/inputs/word > /var/outputs/loud';
+      const outcome = await bench.outcome(await bench.begin(rawTask(script), { inputUri }));
+      expect(outcome.status, JSON.stringify(outcome)).to.equal('succeeded');
+      const outputs = fromBinary(
+        OutputsSchema,
+        await bench.store.read(`${outcome.outputUri}/outputs.pb`, { maxBytes: 10_000 }),
+      );
+      expect(JSON.stringify(outputs.literals[0]!.value!.value)).to.include('HELLO');
+      expect(outcome.logs[0]!.container).to.equal('main');
+      expect(await bench.text(outcome.logs[0]!.uri)).to.include('hello said');
+    }).timeout(60_000);
+
+    it('its exit code counts, whatever became of its outputs', async () => {
+      const failure = failureOf(
+        await bench.outcome(await bench.begin(rawTask('echo broken >&2; exit 4'), { inputUri })),
+      );
+      expect(failure.message).to.match(/container main exited with code 4\nbroken/);
+    }).timeout(60_000);
+
+    it('an output it did not write is named in the failure', async () => {
+      const failure = failureOf(await bench.outcome(await bench.begin(rawTask('true'), { inputUri })));
+      expect(failure.message).to.include('loud');
+    }).timeout(60_000);
+
+    it('inputs that are not there are named in the failure', async () => {
+      const failure = failureOf(
+        await bench.outcome(await bench.begin(rawTask('true'), { inputUri: 's3://data/inputs/none/inputs.pb' })),
+      );
+      expect(failure.message).to.include('s3://data/inputs/none/inputs.pb');
+    }).timeout(60_000);
+  });
+
+  it('stop a pod that is told to end, and keep what it said, its last words too', async () => {
+    const key = await bench.begin(
+      shellTask('trap "echo farewell; exit 0" TERM; echo started; while :; do sleep 0.05; done'),
+    );
     await bench.untilRunning(key);
     const { podName } = (await bench.state(key))!;
     await eventually(async () => (await bench.pods.lines(podName)).includes('started'));
     await bench.tell(key, { type: 'terminate', reason: 'aborted by ada', graceSeconds: 5 });
     const outcome = await bench.outcome(key);
     expect(outcome).to.include({ status: 'terminated', reason: 'aborted by ada' });
-    expect(await bench.text(outcome.logs[0]!.uri)).to.include('started');
+    await eventually(async () => expect(await bench.text(outcome.logs[0]!.uri)).to.match(/started\n.*farewell\n$/));
     expect(await bench.pods.runtime.get(podName)).to.equal(undefined);
   });
 

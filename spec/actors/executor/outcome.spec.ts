@@ -109,6 +109,12 @@ describe('the outcome of a pod', () => {
     expect(failure!.message).to.equal('container main exited with code 7');
   });
 
+  it('is not what the uploader complains of when something before it failed', async () => {
+    await writeError({ code: 'OutputUploadFailed', message: 'nothing to upload', kind: Kind.RECOVERABLE });
+    expect((await verdict(crashed)).failure!.message).to.include('exited with code 7');
+    expect((await verdict(well)).failure!.message).to.equal('nothing to upload');
+  });
+
   it('says that error.pb is unreadable instead of losing the failure', async () => {
     for (const bytes of [
       Buffer.from([0x0a, 0xff]),

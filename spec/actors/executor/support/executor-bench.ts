@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import pino from 'pino';
 import { Registry } from 'prom-client';
@@ -21,11 +22,11 @@ import { type Database, openDatabase } from '../../../../db/pool.ts';
 import { digestOf } from '../../../../db/specs.ts';
 import type { TaskTemplate } from '../../../../proto/gen/flyteidl2/core/tasks_pb.js';
 import { TaskSpecSchema } from '../../../../proto/gen/flyteidl2/task/task_definition_pb.js';
+import { credentials, openEmbedded } from '../../../storage/embedded.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { freshDatabase } from '../../../support/postgres.ts';
 import { localWakes } from '../../../support/stores.ts';
 import { PodBench } from '../runtime/process/pod-bench.ts';
-import { temporaryStore } from './store.ts';
 import { aTask, plan, settings } from './tasks.ts';
 
 interface Listener extends Durable {
@@ -43,9 +44,18 @@ export class ExecutorBench {
   readonly database: Database;
   readonly pods: PodBench;
   readonly store: ExecutorTools['store'];
+  /** Where pods reach the store. */
+  readonly storeUrl: string;
   private readonly closers: (() => Promise<void>)[];
 
-  constructor(database: Database, pods: PodBench, store: ExecutorTools['store'], closers: (() => Promise<void>)[]) {
+  constructor(
+    database: Database,
+    pods: PodBench,
+    store: ExecutorTools['store'],
+    storeUrl: string,
+    closers: (() => Promise<void>)[],
+  ) {
+    this.storeUrl = storeUrl;
     this.database = database;
     this.pods = pods;
     this.store = store;
@@ -55,9 +65,9 @@ export class ExecutorBench {
   static async open(): Promise<ExecutorBench> {
     const fresh = await freshDatabase();
     const database = await openDatabase({ url: fresh.url, poolSize: 10, log: pino({ level: 'silent' }) });
-    const place = await temporaryStore();
+    const place = await openEmbedded();
     const pods = await PodBench.open();
-    const bench = new ExecutorBench(database, pods, place.store, [
+    const bench = new ExecutorBench(database, pods, place.store, place.url, [
       () => pods.close(),
       () => place.close(),
       () => database.close(),
@@ -73,7 +83,14 @@ export class ExecutorBench {
       runtime: pods.runtime,
       store,
       specs: createAttemptSpecReader(database.sql),
-      settings,
+      settings: {
+        ...settings,
+        store: { ...credentials, endpoint: this.storeUrl, region: 'us-east-1' },
+        copilot: {
+          image: 'any',
+          command: [process.execPath, join(import.meta.dirname, '../../../../copilot/main.ts')],
+        },
+      },
       abilities: { images: 'default-only', appleSilicon: false, podTemplates: false },
       maxDocumentBytes: 1_000_000,
       log,
