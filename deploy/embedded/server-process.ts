@@ -61,6 +61,7 @@ export class ServerProcess {
   #readyAt = 0;
   #backoffMs = FIRST_BACKOFF_MS;
   #restart: AbortController | undefined;
+  #launching: Promise<void> | undefined;
 
   constructor(spec: ServerSpec) {
     this.#spec = spec;
@@ -97,6 +98,8 @@ export class ServerProcess {
     this.#restart?.abort();
     const pid = this.#child?.pid;
     if (pid !== undefined) await this.#end(pid);
+    // A launch that was under way sees that we are stopping and ends its own child.
+    await this.#launching?.catch(() => undefined);
     rmSync(this.#spec.pidFile, { force: true });
     this.#state = 'stopped';
   }
@@ -116,7 +119,12 @@ export class ServerProcess {
     }
   }
 
-  async #launch(): Promise<void> {
+  #launch(): Promise<void> {
+    this.#launching = this.#launchNow();
+    return this.#launching;
+  }
+
+  async #launchNow(): Promise<void> {
     const { name, command, args, uid, gid, env, logFile, pidFile, probe, readyTimeoutMs } = this.#spec;
     mkdirSync(path.dirname(logFile), { recursive: true, mode: 0o700 });
     const logStart = rotate(logFile);
@@ -148,10 +156,14 @@ export class ServerProcess {
         `${name} did not start: it ${reason}.\n${lastLines(logFile, logStart)}\nIts log is ${logFile}.`,
       );
     }
+    if (this.#state === 'stopping' && child.pid !== undefined) {
+      await this.#end(child.pid);
+      throw new ServerStartError(`${name} was stopped while it started.`);
+    }
     if (ended !== undefined) throw new ServerStartError(`${name} ${ended}. Its log is ${logFile}.`);
     this.#readyAt = Date.now();
     this.#state = 'ready';
-    child.once('exit', () => void this.#revive());
+    child.once('exit', () => void (this.#child === child && this.#revive()));
   }
 
   /** The server died on its own: bring it back, waiting longer each time it does not stay. */

@@ -46,26 +46,27 @@ describe('embedded servers', () => {
   let dataDir: string;
   let postgres: EmbeddedPostgres | undefined;
   let redis: EmbeddedRedis | undefined;
-  beforeEach(() => {
+  // One directory for all: making a database cluster is what takes long here.
+  before(() => {
     dataDir = mkdtempSync(path.join(tmpDir, 'starling-servers-'));
   });
   afterEach(async () => {
     await postgres?.stop();
     await redis?.stop();
     postgres = redis = undefined;
-    rmSync(dataDir, { recursive: true });
   });
+  after(() => rmSync(dataDir, { recursive: true }));
 
   describe('postgres', () => {
     it('keeps its data over a clean stop, and answers in its own database', async () => {
       postgres = await embeddedPostgres({ dataDir, tmpDir, env, log });
       await postgres.start();
       expect(await postgres.health()).to.equal(undefined);
-      await query(postgres.url, 'create table t as select 7 as n');
+      await query(postgres.url, 'create table kept as select 7 as n');
       await postgres.stop();
       expect(await postgres.health()).to.include('does not answer');
       await postgres.start();
-      expect(await query(postgres.url, 'select n from t')).to.deep.equal([{ n: 7 }]);
+      expect(await query(postgres.url, 'select n from kept')).to.deep.equal([{ n: 7 }]);
       const [settings] = await query(
         postgres.url,
         `select current_setting('fsync') as fsync, current_setting('jit') as jit`,
@@ -156,6 +157,18 @@ describe('embedded servers', () => {
       const first = redis.pid!;
       process.kill(first, 'SIGKILL');
       await until(async () => redis!.pid !== first && (await redis!.health()) === undefined);
+    });
+
+    it('stays down when it is stopped in the middle of coming back', async () => {
+      redis = await open();
+      await redis.start();
+      const first = redis.pid!;
+      process.kill(first, 'SIGKILL');
+      await until(() => redis!.pid !== first);
+      const second = redis.pid!;
+      await redis.stop();
+      expect(isAlive(second)).to.equal(false);
+      expect(await redis.health()).to.include('(stopped)');
     });
 
     it('ends the server of a killed parent', async () => {
