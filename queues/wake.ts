@@ -70,7 +70,7 @@ export function createWakes(backend: QueueBackend, log: Logger): QueueStore {
       return {
         async close() {
           // A store that is gone cannot confirm anything; the wakes in hand are then found by the sweeper.
-          await within(CLOSE_TIMEOUT_MS, worker.close(!backend.isReachable())).catch(() => worker.close(true));
+          await within(CLOSE_TIMEOUT_MS, worker.close(!backend.isReachable())).catch(complain);
         },
       };
     },
@@ -87,8 +87,8 @@ export function createWakes(backend: QueueBackend, log: Logger): QueueStore {
 
     async close() {
       const closing = [...queues.values()].map(queue => queue.close());
-      await within(CLOSE_TIMEOUT_MS, Promise.allSettled(closing)).catch(() => {});
-      await backend.close();
+      await within(CLOSE_TIMEOUT_MS, Promise.allSettled(closing)).catch(complain);
+      await within(CLOSE_TIMEOUT_MS, backend.close()).catch(complain);
     },
   };
   return store;

@@ -53,6 +53,8 @@ export interface DrainDependencies {
   readonly limits: RuntimeLimits;
   readonly metrics: RuntimeMetrics;
   committed(what: Committed): void;
+  /** Postgres is away; said once in a while, not once per drain. */
+  complain(error: Error): void;
 }
 
 export interface Drain {
@@ -135,6 +137,7 @@ async function drain(deps: DrainDependencies, batch: readonly Joined[]): Promise
     if (isLetterGone(error)) {
       for (const member of batch) member.resolve({ done: 'again', lost: true });
     } else if (isDatabaseUnavailable(error)) {
+      deps.complain(error as Error);
       rejectAll(batch, new InfrastructureFailed((error as Error).message, { cause: error }));
     } else if (batch.length > 1) {
       // One of them spoils it: halve until it is alone, so that its neighbours go on (I8).

@@ -39,11 +39,13 @@ export interface KindOptions {
 
 /** An actor whose `wakeAt` has passed and that did nothing about it is woken again, but not in a busy loop. */
 const IDLE_WAKE_MS = 1_000;
+const COMPLAIN_EVERY_MS = 10_000;
 
 export function createKindRuntime(options: KindOptions): KindRuntime {
   const { database, definition, clock, limits, metrics, pauses, log, ring, told } = options;
   const { kind } = definition;
   const supervision = createSupervision(clock, limits);
+  let complainedAt = Number.NEGATIVE_INFINITY;
 
   const answers = createAnswers(database);
   const effects = createEffects({
@@ -60,6 +62,11 @@ export function createKindRuntime(options: KindOptions): KindRuntime {
       for (const letter of what.letters) ring(letter.to);
       for (const { key, effects: ordered } of what.effects) effects.order(key, ordered);
       if (what.changes.length > 0) told();
+    },
+    complain(error) {
+      if (performance.now() - complainedAt < COMPLAIN_EVERY_MS) return;
+      complainedAt = performance.now();
+      log.warn({ reason: error.message }, 'drains wait for Postgres');
     },
   });
 

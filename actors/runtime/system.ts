@@ -42,8 +42,6 @@ export interface ActorSystemOptions {
   readonly changes?: { poke(): void };
 }
 
-const PASSIVATE_EVERY_MS = 2_000;
-
 export function createActorSystem(options: ActorSystemOptions): ActorSystem {
   const { database, wakes, clock, log, changes } = options;
   const limits = { ...defaultLimits, ...options.limits };
@@ -104,7 +102,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
           metrics.live.set({ kind }, registry.size);
           metrics.timers.set({ kind }, timers.size);
         }
-      }, PASSIVATE_EVERY_MS);
+      }, limits.idleMs / 4);
     },
     async stop({ graceMs }) {
       if (state === 'stopped') return;

@@ -1,6 +1,6 @@
 /**
  * Measures one node of the runtime on Redis, each part in a fresh database:
- *   node spec/actors/runtime/measure.ts [fan|hot|chain|timers|rings]
+ *   node --expose-gc spec/actors/runtime/measure.ts [warm|fan|pass|hot|report|chain|rings|sleep|timers]
  * CPU is split over this process, Postgres and Redis (all of them from /proc, in ms per letter).
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -65,7 +65,12 @@ const letters = async () =>
   Number((await metrics.getSingleMetric('starling_actors_letters_total')!.get()).values[0]?.value ?? 0);
 const rss = () => Math.round(process.memoryUsage().rss / 2 ** 20);
 
-async function measure(name: string, count: number, run: () => Promise<void>): Promise<void> {
+async function measure(
+  name: string,
+  count: number,
+  run: () => Promise<void>,
+  done: () => Promise<number> = letters,
+): Promise<void> {
   if (part !== 'all' && part !== name) return;
   const commits = async () =>
     (
@@ -78,9 +83,9 @@ async function measure(name: string, count: number, run: () => Promise<void>): P
       )
     )[0]!.n;
   const transactions = await commits();
-  const before = { cpu: cpu(), letters: await letters(), at: performance.now(), rss: rss() };
+  const before = { cpu: cpu(), letters: await done(), at: performance.now(), rss: rss() };
   await run();
-  while ((await letters()) - before.letters < count) await new Promise(resolve => setTimeout(resolve, 5));
+  while ((await done()) - before.letters < count) await new Promise(resolve => setTimeout(resolve, 5));
   const seconds = (performance.now() - before.at) / 1000;
   await new Promise(resolve => setTimeout(resolve, 300));
   const after = cpu();
@@ -158,11 +163,44 @@ await measure('report', 20_000, async () => {
 await measure('chain', 1_001, async () => {
   await send([['chain', { type: 'chain', stem: 'link', n: 1_000 }]]);
 });
+let heard = 0;
+const listening = wakes.consume('idle', 512, async () => {
+  heard += 1;
+});
+await measure(
+  'rings',
+  20_000,
+  async () => {
+    for (let i = 0; i < 20_000; i += 100) {
+      await wakes.ring(Array.from({ length: 100 }, (_, n) => ({ kind: 'idle', key: `${i + n}.a0` })));
+    }
+  },
+  async () => heard,
+);
+await listening.close();
+
+const used = () => {
+  (globalThis as { gc?: () => void }).gc?.();
+  return process.memoryUsage().heapUsed;
+};
+if (part === 'all' || part === 'sleep') {
+  await new Promise(resolve => setTimeout(resolve, 15_000));
+  const before = { heap: used(), rss: rss() };
+  const at = Date.now() + 300_000;
+  const start = await letters();
+  for (let i = 0; i < 40_000; i += 100) {
+    await send(Array.from({ length: 100 }, (_, n) => [`sleep-${i + n}`, { type: 'alarm', at }] as const));
+  }
+  while ((await letters()) - start < 40_000) await new Promise(resolve => setTimeout(resolve, 20));
+  const awake = used();
+  await new Promise(resolve => setTimeout(resolve, 15_000));
+  const each = (heap: number) => Math.round((heap - before.heap) / 40_000);
+  console.log(
+    `sleep: 40,000 actors with a timer: heap ${each(awake)} bytes each while in memory (20,000 at most), ` +
+      `${each(used())} when passivated; RSS ${before.rss} → ${rss()} MB`,
+  );
+}
 if (part === 'all' || part === 'timers') {
-  const used = () => {
-    (globalThis as { gc?: () => void }).gc?.();
-    return process.memoryUsage().heapUsed;
-  };
   const before = used();
   const timers = createTimers({ clock: systemClock, horizonMs: 1e9, capacity: 1e6, fire: () => {} });
   const at = performance.now();

@@ -213,6 +213,26 @@ describe('actor system', () => {
     await total('a', 1);
   });
 
+  it('keeps no actor in memory that finished or that nobody woke for a while; its timer stays', async () => {
+    const metrics = new Registry();
+    const gauge = async (name: string) =>
+      (await metrics.getSingleMetric(`starling_actors_${name}`)!.get()).values[0]?.value;
+    const system = start({ metrics, limits: { idleMs: 400 } });
+    await system.commit(async (_tx, outbox) => {
+      for (let i = 0; i < 200; i += 1) {
+        outbox.letter({ to: { kind: 'toy', key: `sleeper-${i}` }, body: { type: 'alarm', at: Date.now() + 60_000 } });
+      }
+    });
+    await eventually(async () => {
+      expect(await gauge('timers')).to.equal(200);
+      expect(await gauge('live')).to.equal(0);
+    });
+    await send(system, 'done', { type: 'finish' });
+    await eventually(async () => (await toy('done'))?.done === true);
+    await send(system, 'sleeper-7', { type: 'add', from: 'me', n: 3 });
+    await total('sleeper-7', 3);
+  });
+
   it('drops mail to actors that cannot be born', async () => {
     const { blank: _, ...unborn } = toyActor();
     const system = start({ definitions: [unborn] });
