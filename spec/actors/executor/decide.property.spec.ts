@@ -18,6 +18,8 @@ interface WorldPod {
   state: 'live' | 'companions' | 'ended';
   wrote: boolean;
   lost: boolean;
+  /** It was told to go, and will. */
+  deleting?: boolean;
 }
 
 /** A platform where everything that may happen can happen: late, twice, or never. */
@@ -61,7 +63,7 @@ class World {
   }
 
   /** Carries out an order, as the executor's `perform` does. */
-  perform(order: ExecutorEffect, fails: boolean): void {
+  perform(order: ExecutorEffect, fails: boolean, slowly: boolean): void {
     const { type, incarnation } = order;
     if (fails) {
       this.mail.push({ type: 'effect-failed', incarnation, effect: type, reason: 'no' });
@@ -92,8 +94,9 @@ class World {
       case 'stop':
       case 'release': {
         const pod = this.pods.get(order.podName);
-        const gone = pod === undefined;
-        if (pod !== undefined) this.remove(pod);
+        if (pod !== undefined && !slowly) this.remove(pod);
+        if (pod !== undefined && slowly) pod.deleting = true;
+        const gone = !this.pods.has(order.podName);
         if (order.type === 'release') this.mail.push({ type: 'pod-released', incarnation, gone });
         else {
           const { order: number } = order;
@@ -133,7 +136,7 @@ class World {
         if (order === undefined) return;
         // Each is carried out at most once; on two nodes they may overtake each other.
         this.orders = this.orders.filter(other => other !== order);
-        this.perform(order, seed % 7 === 0);
+        this.perform(order, seed % 7 === 0, seed % 2 === 0);
         return;
       }
       case 3:
@@ -142,7 +145,7 @@ class World {
         return;
       case 4:
         if (pod !== undefined && pod.state !== 'ended') {
-          pod.wrote ||= seed % 3 > 0;
+          pod.wrote ||= seed % 3 === 0;
           pod.lost = !pod.wrote;
           pod.state = seed % 2 === 0 && pod.state === 'live' ? 'companions' : 'ended';
         }
@@ -178,8 +181,9 @@ class World {
       for (const pod of this.pods.values()) {
         pod.wrote ||= !pod.lost;
         pod.state = 'ended';
+        if (pod.deleting === true) this.remove(pod);
       }
-      for (const order of this.orders.splice(0)) this.perform(order, false);
+      for (const order of this.orders.splice(0)) this.perform(order, false, round % 2 === 0);
       this.mail.push(...this.look(this.state.incarnation)); // the reconciliation of the pod watch
       this.drain(64);
       if (this.state.wakeAt !== null) this.nowMs = Math.max(this.nowMs, this.state.wakeAt.getTime());

@@ -314,6 +314,13 @@ describe('termination', () => {
     expect(subject.stopped(true).outcomes).to.have.length(1);
   });
 
+  it('believes only the answer to its last order: an older one tells how it was before the pod came', () => {
+    const subject = new Subject().started().terminate(0).wakeWhenDue();
+    const answer = { type: 'pod-stopped', incarnation: 1, gone: true, hasReport: false, logs: [] } as const;
+    expect(subject.tell({ ...answer, order: 1 }).outcomes).to.deep.equal([]);
+    expect(subject.tell({ ...answer, order: 2 }).outcomes).to.have.length(1);
+  });
+
   it('does not take back an outcome that is being collected', () => {
     const subject = running().saw(ended()).terminate().collected();
     expect(subject.outcomes.map(({ status }) => status)).to.deep.equal(['succeeded']);
