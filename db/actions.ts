@@ -4,6 +4,7 @@ import type { Attempt } from '../actors/action/attempt.ts';
 import type { Failure } from '../actors/action/failure.ts';
 import { actionKey, parseActionKey } from '../actors/action/messages.ts';
 import type { IdentityJson } from '../actors/run/identity.ts';
+import { toJsonb } from './jsonb.ts';
 import type { Sql } from './sql.ts';
 
 interface ActionRow {
@@ -77,7 +78,7 @@ const publish = {
 
 /** Writes the states whose version still holds, and the results they publish; answers the keys written. */
 export async function saveActions(tx: Sql, states: readonly ActionState[]): Promise<ReadonlySet<string>> {
-  const rows = await tx.query<{ run_id: number; name: string }>(save, [JSON.stringify(states.map(toRow))]);
+  const rows = await tx.query<{ run_id: number; name: string }>(save, [toJsonb(states.map(toRow))]);
   const written = new Set(rows.map(row => actionKey(row.run_id, row.name)));
   const entries = new Map<string, object>();
   for (const { key, runId, name, cacheEntry } of states) {
@@ -86,7 +87,7 @@ export async function saveActions(tx: Sql, states: readonly ActionState[]): Prom
     // One row per entry and statement: two actions that computed the same result in one drain publish the later one.
     entries.set(`${scope} ${cacheKey}`, { scope, key: cacheKey, output_uri: outputUri, run_id: runId, action: name });
   }
-  if (entries.size > 0) await tx.query(publish, [JSON.stringify([...entries.values()])]);
+  if (entries.size > 0) await tx.query(publish, [toJsonb([...entries.values()])]);
   return written;
 }
 

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Machine } from '../actors/action/action-state.ts';
 import type { Failure } from '../actors/action/failure.ts';
 import type { CreateRun } from '../actors/run/commands.ts';
+import { toJsonb } from './jsonb.ts';
 import type { Sql } from './sql.ts';
 
 /** Digest under which a spec is stored: sha256 of its bytes, hex. */
@@ -24,55 +25,75 @@ export async function storeSpecs(tx: Sql, bodies: ReadonlyMap<string, Uint8Array
   await tx.query(insertSpecs, [digests, digests.map(digest => Buffer.from(bodies.get(digest)!))]);
 }
 
-const insertRun = {
+/** A run to be inserted under a name. */
+export interface NewRun {
+  readonly command: CreateRun;
+  readonly name: string;
+  readonly outputBase: string;
+}
+
+const insertRunsStatement = {
   name: 'run-insert',
   text: `insert into run (project, domain, name, fingerprint, spec, source, labels, trigger_name, trigger_task_name,
       trigger_revision, output_base, raw_data_prefix, start_time, created_by, created_by_subject)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-    on conflict (project, domain, name) do nothing returning id`,
+    select project, domain, name, fingerprint, decode(spec, 'base64'), source, labels, trigger_name, trigger_task_name,
+      trigger_revision, output_base, raw_data_prefix, start_time, created_by, created_by_subject
+    from jsonb_to_recordset($1::jsonb) as r(project text, domain text, name text, fingerprint text, spec text,
+      source smallint, labels jsonb, trigger_name text, trigger_task_name text, trigger_revision bigint,
+      output_base text, raw_data_prefix text, start_time timestamptz, created_by jsonb, created_by_subject text)
+    on conflict (project, domain, name) do nothing returning id, project, domain, name`,
 };
 
-/** Inserts the run row; null when the name is taken. */
-export async function insertRunRow(
-  tx: Sql,
-  command: CreateRun,
-  name: string,
-  outputBase: string,
-): Promise<number | null> {
-  const { path, trigger, createdBy } = command;
-  const rows = await tx.query<{ id: number }>(insertRun, [
-    path.project,
-    path.domain,
+/** Inserts runs of distinct names; answers the ids of those inserted by `<project>/<domain>/<name>`. The others are taken. */
+export async function insertRuns(tx: Sql, runs: readonly NewRun[]): Promise<ReadonlyMap<string, number>> {
+  const body = runs.map(({ command, name, outputBase }) => ({
+    project: command.path.project,
+    domain: command.path.domain,
     name,
-    command.fingerprint,
-    Buffer.from(command.runSpec),
-    command.source,
-    JSON.stringify(command.labels),
-    trigger?.name ?? null,
-    trigger?.taskName ?? null,
-    trigger?.revision ?? null,
-    outputBase,
-    command.rawDataPrefix,
-    command.startTime,
-    createdBy === null ? null : JSON.stringify(createdBy),
-    subjectOf(createdBy),
-  ]);
-  return rows[0]?.id ?? null;
+    fingerprint: command.fingerprint,
+    spec: Buffer.from(command.runSpec).toString('base64'),
+    source: command.source,
+    labels: command.labels,
+    trigger_name: command.trigger?.name ?? null,
+    trigger_task_name: command.trigger?.taskName ?? null,
+    trigger_revision: command.trigger?.revision ?? null,
+    output_base: outputBase,
+    raw_data_prefix: command.rawDataPrefix,
+    start_time: command.startTime,
+    created_by: command.createdBy,
+    created_by_subject: subjectOf(command.createdBy),
+  }));
+  const rows = await tx.query<RunName & { id: number }>(insertRunsStatement, [toJsonb(body)]);
+  return new Map(rows.map(row => [nameOfRun(row), row.id]));
 }
 
-const findRun = {
-  name: 'run-fingerprint',
-  text: 'select id, fingerprint from run where project = $1 and domain = $2 and name = $3',
+interface RunName {
+  readonly project: string;
+  readonly domain: string;
+  readonly name: string;
+}
+
+const findRuns = {
+  name: 'run-fingerprints',
+  text: `select r.id, r.fingerprint, r.project, r.domain, r.name
+    from unnest($1::text[], $2::text[], $3::text[]) as wanted(project, domain, name) join run r using (project, domain, name)`,
 };
 
-/** The run that holds a name. */
-export async function runHolding(
+/** The runs that hold these names, by `<project>/<domain>/<name>`. */
+export async function runsHolding(
   tx: Sql,
-  path: { project: string; domain: string },
-  name: string,
-): Promise<{ id: number; fingerprint: string } | null> {
-  const rows = await tx.query<{ id: number; fingerprint: string }>(findRun, [path.project, path.domain, name]);
-  return rows[0] ?? null;
+  paths: readonly { project: string; domain: string; run: string }[],
+): Promise<ReadonlyMap<string, { id: number; fingerprint: string }>> {
+  const rows = await tx.query<RunName & { id: number; fingerprint: string }>(findRuns, [
+    paths.map(path => path.project),
+    paths.map(path => path.domain),
+    paths.map(path => path.run),
+  ]);
+  return new Map(rows.map(row => [nameOfRun(row), row]));
+}
+
+function nameOfRun({ project, domain, name }: RunName): string {
+  return `${project}/${domain}/${name}`;
 }
 
 /** A new row of `action`. Timestamps of traces are the client's; everything else begins now. */
@@ -147,7 +168,7 @@ export async function insertActions(tx: Sql, actions: readonly NewAction[]): Pro
     started_at: action.endedAt === null ? null : action.createdAt,
     ended_at: action.endedAt,
   }));
-  const rows = await tx.query<{ run_id: number; name: string }>(insert, [JSON.stringify(body)]);
+  const rows = await tx.query<{ run_id: number; name: string }>(insert, [toJsonb(body)]);
   return new Set(rows.map(row => `${row.run_id}.${row.name}`));
 }
 
@@ -208,7 +229,7 @@ export async function signalCondition(
   value: Uint8Array,
   by: object | null,
 ): Promise<boolean> {
-  const rows = await tx.query(signal, [runId, name, Buffer.from(value), by === null ? null : JSON.stringify(by)]);
+  const rows = await tx.query(signal, [runId, name, Buffer.from(value), by === null ? null : toJsonb(by)]);
   return rows.length > 0;
 }
 

@@ -1,6 +1,7 @@
 /** Rows of `pod`: the executors of attempts, loaded and saved for many at once, and as the pod watch compares them with pods. */
 import type { ExecutorMachine, ExecutorStage, ExecutorState } from '../actors/executor/executor-state.ts';
 import { executorKey, parseExecutorKey } from '../actors/executor/messages.ts';
+import { toJsonb } from './jsonb.ts';
 import type { Sql } from './sql.ts';
 
 interface PodKey {
@@ -68,7 +69,7 @@ export async function savePods(tx: Sql, states: readonly ExecutorState[]): Promi
     machine: state.machine,
     wake_at: state.wakeAt,
   }));
-  const rows = await tx.query<PodKey>(save, [JSON.stringify(body)]);
+  const rows = await tx.query<PodKey>(save, [toJsonb(body)]);
   return new Set(rows.map(keyOf));
 }
 

@@ -1,6 +1,7 @@
 /** Rows of `run` as the run actor and the engine see them. */
 import type { IdentityJson } from '../actors/run/identity.ts';
 import type { RunState } from '../actors/run/run-state.ts';
+import { toJsonb } from './jsonb.ts';
 import type { Sql } from './sql.ts';
 
 interface RunRow {
@@ -59,7 +60,7 @@ export async function saveRuns(tx: Sql, states: readonly RunState[]): Promise<Re
     ended_at: state.endedAt,
     wake_at: state.wakeAt,
   }));
-  const rows = await tx.query<{ id: number }>(save, [JSON.stringify(body)]);
+  const rows = await tx.query<{ id: number }>(save, [toJsonb(body)]);
   return new Set(rows.map(row => String(row.id)));
 }
 

@@ -5,28 +5,21 @@
  */
 import { fromBinary } from '@bufbuild/protobuf';
 import { LRUCache } from 'lru-cache';
-import {
-  glanceAtAction,
-  insertActions,
-  insertRunRow,
-  runHolding,
-  signalCondition,
-  specDigest,
-  storeSpecs,
-} from '../../db/enqueue.ts';
+import { glanceAtAction, signalCondition } from '../../db/enqueue.ts';
 import { runId } from '../../db/runs.ts';
 import type { Sql } from '../../db/sql.ts';
 import { LiteralSchema } from '../../proto/gen/flyteidl2/core/literals_pb.js';
 import { ConditionActionSchema } from '../../proto/gen/flyteidl2/workflow/run_definition_pb.js';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import { type AbortAction, ACTION_KIND, actionKey } from '../action/messages.ts';
-import { isTerminal, Phase } from '../action/phase.ts';
+import { isTerminal } from '../action/phase.ts';
 import type { Mail } from '../runtime/mail.ts';
-import type { ActionPath, CreateRun, CreateRunResult, RunDoor, RunPath, SignalResult } from './commands.ts';
+import type { ActionPath, RunDoor, RunPath, SignalResult } from './commands.ts';
 import { declaredType, kindOfLiteral } from './condition-type.ts';
+import { createCreator } from './creator.ts';
 import { createEnqueuer } from './enqueuer.ts';
+import { createSpecStore } from './known-specs.ts';
 import { type AbortRun, ROOT_ACTION, RUN_KIND, runKey } from './messages.ts';
-import { describeTask } from './task-facts.ts';
 
 export interface DoorDeps {
   readonly mail: Mail;
@@ -38,9 +31,7 @@ export interface DoorDeps {
   readonly now: () => Date;
 }
 
-const TASK = 1;
 const CONDITION = 3;
-const NAME_DRAWS = 5;
 
 /** @returns the doors of one node; safe to use from any number of requests at once */
 export function createRunDoor({ mail, sql, store, newRunName, now }: DoorDeps): RunDoor {
@@ -56,57 +47,14 @@ export function createRunDoor({ mail, sql, store, newRunName, now }: DoorDeps): 
     return id;
   }
 
-  const enqueue = createEnqueuer({ mail, store, now, idOf });
-
-  async function createNamed(command: CreateRun, name: string): Promise<CreateRunResult> {
-    return mail.commit<CreateRunResult>(async (tx, outbox) => {
-      const id = await insertRunRow(tx, command, name, command.outputBase.replaceAll('{run}', name));
-      if (id === null) {
-        const holder = await runHolding(tx, command.path, name);
-        const same = holder !== null && command.named && holder.fingerprint === command.fingerprint;
-        return same ? { kind: 'existed', runId: holder.id, name } : { kind: 'name-taken' };
-      }
-      const digest = specDigest(command.taskSpec);
-      await storeSpecs(tx, new Map([[digest, command.taskSpec]]));
-      await insertActions(tx, [
-        {
-          runId: id,
-          name: ROOT_ACTION,
-          parent: null,
-          depth: 0,
-          type: TASK,
-          group: null,
-          stage: 'new',
-          phase: Phase.queued,
-          specDigest: digest,
-          task: command.task,
-          ...describeTask(command.taskSpec, command.task.name),
-          inputUri: command.inputUri,
-          cacheKey: command.cacheKey,
-          outputUri: null,
-          failure: null,
-          machine: {},
-          createdAt: now(),
-          endedAt: null,
-        },
-      ]);
-      outbox.change({ topic: String(id), subject: ROOT_ACTION });
-      outbox.wake({ kind: ACTION_KIND, key: actionKey(id, ROOT_ACTION) });
-      return { kind: 'created', runId: id, name };
-    });
-  }
+  const specs = createSpecStore();
+  const createRun = createCreator({ mail, specs, now, newRunName });
+  const enqueue = createEnqueuer({ mail, specs, store, now, idOf });
 
   return {
     enqueue,
 
-    async createRun(command) {
-      if (command.named) return createNamed(command, command.path.run);
-      for (let draw = 0; draw < NAME_DRAWS; draw++) {
-        const result = await createNamed(command, newRunName());
-        if (result.kind !== 'name-taken') return result;
-      }
-      return { kind: 'name-taken' };
-    },
+    createRun,
 
     async abortRun(path, request) {
       const id = await idOf(path);

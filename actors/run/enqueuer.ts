@@ -1,7 +1,4 @@
-/**
- * Enqueue, batched: while one transaction is under way the next commands gather, and go into one transaction together.
- * A lone command waits for nobody; a fan-out of thousands costs a few statements per hundred children.
- */
+/** Enqueue: children come into being many in one transaction (batcher.ts), under parents that cannot end meanwhile. */
 import { LRUCache } from 'lru-cache';
 import {
   insertActions,
@@ -10,7 +7,6 @@ import {
   type NewAction,
   type ParentRow,
   specDigest,
-  storeSpecs,
 } from '../../db/enqueue.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Failure } from '../action/failure.ts';
@@ -18,21 +14,20 @@ import { ACTION_KIND, actionKey } from '../action/messages.ts';
 import { isTerminal, Phase } from '../action/phase.ts';
 import { readErrorDocument } from '../executor/error-document.ts';
 import type { Mail } from '../runtime/mail.ts';
+import { createBatcher } from './batcher.ts';
 import type { EnqueueAction, EnqueueResult, RunPath } from './commands.ts';
+import type { SpecStore } from './known-specs.ts';
 import { describeTask } from './task-facts.ts';
 
 export interface EnqueuerDeps {
   readonly mail: Mail;
+  readonly specs: SpecStore;
   readonly store: ObjectStore;
   readonly now: () => Date;
   /** The id of a run, or null when there is none. */
   readonly idOf: (path: RunPath) => Promise<number | null>;
 }
 
-/** Commands per transaction: enough to share its cost, few enough to keep it short for the readers of the change log. */
-const MAX_BATCH = 128;
-/** Two: one batch is decoded and sent while another waits for its commit. */
-const MAX_IN_FLIGHT = 2;
 const MAX_ERROR_BYTES = 1024 * 1024;
 
 const TASK = 1;
@@ -42,49 +37,27 @@ const CONDITION = 3;
 interface Pending {
   readonly action: NewAction;
   readonly spec: Uint8Array;
-  readonly settle: (result: EnqueueResult) => void;
-  readonly fail: (error: unknown) => void;
 }
 
 /** @returns the function behind RunDoor.enqueue */
 export function createEnqueuer({
   mail,
+  specs,
   store,
   now,
   idOf,
 }: EnqueuerDeps): (command: EnqueueAction) => Promise<EnqueueResult> {
-  const waiting: Pending[] = [];
+  const submit = createBatcher<Pending, EnqueueResult>(write);
   /** Parents that are marked as such in a committed transaction. */
   const knownParents = new LRUCache<string, true>({ max: 10_000 });
-  let inFlight = 0;
 
   return async command => {
     const runId = await idOf(command.path);
     if (runId === null) return { kind: 'run-unknown' };
-    const { action, spec } = await newAction(command, runId);
-    return new Promise<EnqueueResult>((settle, fail) => {
-      waiting.push({ action, spec, settle, fail });
-      pump();
-    });
+    return submit(await newAction(command, runId));
   };
 
-  function pump(): void {
-    while (inFlight < MAX_IN_FLIGHT && waiting.length > 0) {
-      inFlight++;
-      const batch = waiting.splice(0, MAX_BATCH);
-      commit(batch)
-        .catch(error => {
-          for (const { fail } of batch) fail(error);
-        })
-        .finally(() => {
-          inFlight--;
-          pump();
-        });
-    }
-  }
-
-  /** Settles each command only after the commit: what the client is told is durable. */
-  async function commit(batch: readonly Pending[]): Promise<void> {
+  async function write(batch: readonly Pending[]): Promise<EnqueueResult[]> {
     const results = await mail.commit(async (tx, outbox) => {
       const named = distinctParents(batch);
       const fresh = named.filter(({ runId, name }) => !knownParents.has(actionKey(runId, name)));
@@ -93,7 +66,7 @@ export function createEnqueuer({
       const parentOf = new Map(parents.map(parent => [actionKey(parent.run_id, parent.name), parent]));
       const refusals = batch.map(({ action }) => refuse(parentOf.get(actionKey(action.runId, action.parent!))));
       const accepted = batch.filter((_, index) => refusals[index] === null);
-      await storeSpecs(tx, new Map(accepted.map(({ action, spec }) => [action.specDigest, spec])));
+      await specs.store(tx, new Map(accepted.map(({ action, spec }) => [action.specDigest, spec])));
       const rows = accepted.map(({ action }) => {
         const parent = parentOf.get(actionKey(action.runId, action.parent!))!;
         return { ...action, depth: parent.depth + 1 };
@@ -114,11 +87,10 @@ export function createEnqueuer({
         return { kind: first ? 'accepted' : 'existed' };
       });
     });
-    for (const [index, { action, settle }] of batch.entries()) {
-      const result = results[index]!;
-      if (result.kind === 'accepted') knownParents.set(actionKey(action.runId, action.parent!), true);
-      settle(result);
-    }
+    const accepted = batch.filter((_, index) => results[index]!.kind === 'accepted');
+    for (const { action } of accepted) knownParents.set(actionKey(action.runId, action.parent!), true);
+    specs.committed(accepted.map(({ action }) => action.specDigest));
+    return results;
   }
 
   async function newAction(command: EnqueueAction, runId: number): Promise<{ action: NewAction; spec: Uint8Array }> {

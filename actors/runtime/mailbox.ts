@@ -1,3 +1,4 @@
+import { toJsonb } from '../../db/jsonb.ts';
 import type { Sql } from '../../db/sql.ts';
 import type { Address, Change, Letter } from './actor.ts';
 
@@ -70,7 +71,7 @@ export function settle(
     handled,
     letters.map(letter => letter.to.kind),
     letters.map(letter => letter.to.key),
-    letters.map(letter => JSON.stringify(letter.body)),
+    letters.map(letter => toJsonb(letter.body)),
     changes.map(change => change.topic),
     changes.map(change => change.subject),
     handled.length,

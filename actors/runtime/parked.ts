@@ -1,3 +1,4 @@
+import { toJsonb } from '../../db/jsonb.ts';
 import type { Database } from '../../db/pool.ts';
 import type { Address } from './actor.ts';
 import type { Received } from './mailbox.ts';
@@ -56,7 +57,7 @@ export async function park(
     address.kind,
     address.key,
     letter?.seq ?? null,
-    letter ? JSON.stringify(letter.body) : null,
+    letter ? toJsonb(letter.body) : null,
     printable(error.message),
     error.stack === undefined ? null : printable(error.stack),
     failures,
