@@ -176,7 +176,7 @@ function decideToy(
         if (options.isPoisonous?.() ?? true) throw new Error('this letter is poison');
         break;
       case 'unwritable':
-        tell('nobody', { type: 'add', from: 'NUL is not for jsonb: \0', n: 0 });
+        tell('NUL is not for text: \0', { type: 'noop' });
         toy = { ...toy, total: toy.total + 1 };
         break;
       case 'finish':
