@@ -113,8 +113,9 @@ interface Ended {
 }
 
 /**
- * How an attempt ended, once. A failure of kind SYSTEM has already used up the incarnations the executor may make and
- * is not the user's: the action decides what its own budget makes of it.
+ * How an attempt ended, once. A failure of kind SYSTEM is not the user's: either the task said so itself (its error
+ * document), or the platform lost as many pods of this attempt as the executor may make. The action decides what its own
+ * budget makes of it.
  */
 export type Outcome =
   | (Ended & { readonly status: 'succeeded' })
