@@ -1,4 +1,4 @@
-import { type DatabasePool, sql, UniqueIntegrityConstraintViolationError } from 'slonik';
+import { type DatabasePool, sql } from 'slonik';
 import { z } from 'zod';
 import {
   cursorOf,
@@ -48,15 +48,11 @@ export async function projectExists(db: DatabasePool, id: string): Promise<boole
 
 /** False when the id is taken; then nothing changes. */
 export async function insertProject(db: DatabasePool, project: ProjectRow): Promise<boolean> {
-  try {
-    await db.query(sql.unsafe`
-      insert into project (id, name, description, labels, state)
-      values (${project.id}, ${project.name}, ${project.description}, ${sql.jsonb(project.labels)}, ${project.state})`);
-    return true;
-  } catch (error) {
-    if (error instanceof UniqueIntegrityConstraintViolationError) return false;
-    throw error;
-  }
+  const { rowCount } = await db.query(sql.unsafe`
+    insert into project (id, name, description, labels, state)
+    values (${project.id}, ${project.name}, ${project.description}, ${sql.jsonb(project.labels)}, ${project.state})
+    on conflict (id) do nothing`);
+  return rowCount > 0;
 }
 
 /** Replaces everything but the id; false when there is no such project. */
