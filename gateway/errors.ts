@@ -55,7 +55,7 @@ export class StarlingError extends Error {
 const SHOWN_CHARACTERS = 100;
 
 /** A value as it may stand in a sentence: quoted, one line, cut after 100 characters; bytes only by their number. */
-function show(value: unknown): string {
+export function show(value: unknown): string {
   if (value === undefined || value === null || value === '') return 'empty';
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   const text =

@@ -1,7 +1,7 @@
 import type { DescMessage, Message } from '@bufbuild/protobuf';
-import { pathToString } from '@bufbuild/protobuf/reflect';
+import { pathToString, reflect } from '@bufbuild/protobuf/reflect';
 import { createValidator, type Violation, violationsToProto } from '@bufbuild/protovalidate';
-import { Code, StarlingError } from '../errors.ts';
+import { Code, StarlingError, show } from '../errors.ts';
 
 /**
  * Rules of the contract that requests may break, as `type.member rule`. The server we replace enforced none of them, so clients grew
@@ -31,12 +31,33 @@ const TOLERATED: ReadonlySet<string> = new Set([
 
 const SHOWN_VIOLATIONS = 5;
 
-/** Returns what is wrong with a request, or undefined. The error names every field (the first five) with its rule. */
+/** Returns what is wrong with a request, or undefined. The error names every field (the first five), its value and its rule. */
 export type RequestValidator = (desc: DescMessage, request: Message) => StarlingError | undefined;
 
 function memberOf(violation: Violation): string {
   const last = violation.field.findLast(step => step.kind === 'field' || step.kind === 'oneof');
   return last?.kind === 'field' || last?.kind === 'oneof' ? `${last.parent.typeName}.${last.name}` : '';
+}
+
+/** Field, value (of texts and numbers, which is where people look for their mistake) and rule. */
+function lineOf(desc: DescMessage, request: Message, { field, message, ruleId }: Violation): string {
+  const value = ruleId === 'required' ? undefined : valueAt(desc, request, field);
+  return `${pathToString(field) || desc.name}${value === undefined ? '' : ` is ${show(value)}`}: ${message} (${ruleId})`;
+}
+
+/** The scalar a path leads to; undefined when it ends in anything else, or passes through a list, a map or a secret. */
+function valueAt(desc: DescMessage, request: Message, path: Violation['field']): string | number | bigint | undefined {
+  if (desc.typeName.startsWith('flyteidl2.secret.')) return undefined;
+  let at = reflect(desc, request);
+  for (const [index, step] of path.entries()) {
+    if (step.kind !== 'field') return undefined;
+    if (step.fieldKind === 'message' && at.isSet(step)) at = at.get(step);
+    else if (step.fieldKind === 'scalar' && index === path.length - 1) {
+      const value: unknown = at.get(step);
+      return typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint' ? value : undefined;
+    } else return undefined;
+  }
+  return undefined;
 }
 
 /**
@@ -51,9 +72,7 @@ export function createRequestValidator(): RequestValidator {
     if (result.kind === 'error') throw result.error;
     const broken = result.violations.filter(violation => !TOLERATED.has(`${memberOf(violation)} ${violation.ruleId}`));
     if (broken.length === 0) return undefined;
-    const lines = broken
-      .slice(0, SHOWN_VIOLATIONS)
-      .map(violation => `${pathToString(violation.field) || desc.name}: ${violation.message} (${violation.ruleId})`);
+    const lines = broken.slice(0, SHOWN_VIOLATIONS).map(violation => lineOf(desc, request, violation));
     if (broken.length > SHOWN_VIOLATIONS) lines.push(`and ${broken.length - SHOWN_VIOLATIONS} more`);
     const [value, schema] = violationsToProto(broken);
     return new StarlingError(Code.InvalidArgument, lines.join('; '), { details: [{ desc: schema, value }] });

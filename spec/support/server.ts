@@ -79,7 +79,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     child = spawn(
       process.execPath,
       [main, '--no-demo', '--port', String(port), '--data-dir', dataDir, ...(options.args ?? [])],
-      { env: { ...cleanEnvironment(), ...options.env }, stdio: ['ignore', output.fd, output.fd] },
+      { env: { ...cleanEnvironment(options.env), ...options.env }, stdio: ['ignore', output.fd, output.fd] },
     );
     await output.close();
     await eventually(async () => {
@@ -160,11 +160,11 @@ process.once('exit', () => {
 });
 
 /** What a program needs to run, and the Python of this machine; nothing of the shell that would change a server. */
-function cleanEnvironment(): Record<string, string> {
+function cleanEnvironment(given: ServerOptions['env'] = {}): Record<string, string> {
   const kept = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'USER'];
   return {
     ...Object.fromEntries(kept.flatMap(name => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))),
-    STARLING_PYTHON_EXECUTABLE: flytePython(),
+    STARLING_PYTHON_EXECUTABLE: given.STARLING_PYTHON_EXECUTABLE ?? flytePython(),
     STARLING_DRAIN_SECONDS: '10',
   };
 }

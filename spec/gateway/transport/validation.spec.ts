@@ -30,7 +30,9 @@ describe('the rules of the contract', () => {
     expect(missing.code).to.equal(Code.InvalidArgument);
     expect(missing.message).to.contain('run_id').and.to.contain('(required)');
     const long = check(AbortRunRequestSchema, { runId: { ...run, name: 'x'.repeat(31) } })!;
-    expect(long.message).to.contain('run_id.name').and.to.contain('(string.max_len)');
+    expect(long.message)
+      .to.contain(`run_id.name is "${'x'.repeat(31)}": must be at most 30`)
+      .and.to.contain('(string.max_len)');
     expect(long.details).to.have.length(1);
     const oneof = check(CreateRunRequestSchema, {})!;
     expect(oneof.message).to.contain('id').and.to.contain('task');
