@@ -4,6 +4,7 @@ import type { Attempt } from '../actors/action/attempt.ts';
 import type { Failure } from '../actors/action/failure.ts';
 import { actionKey, parseActionKey } from '../actors/action/messages.ts';
 import type { IdentityJson } from '../actors/run/identity.ts';
+import { publishResults, releaseResults, reserveResults } from './cache.ts';
 import { toJsonb } from './jsonb.ts';
 import type { Sql } from './sql.ts';
 
@@ -67,27 +68,28 @@ const save = {
     returning a.run_id, a.name`,
 };
 
-const publish = {
-  name: 'action-publish-cache',
-  text: `insert into cache (scope, key, output_uri, run_id, action)
-    select scope, key, output_uri, run_id, action from jsonb_to_recordset($1::jsonb)
-      as c(scope text, key text, output_uri text, run_id bigint, action text)
-    on conflict (scope, key) do update set output_uri = excluded.output_uri, run_id = excluded.run_id,
-      action = excluded.action, created_at = now()`,
-};
-
-/** Writes the states whose version still holds, and the results they publish; answers the keys written. */
+/**
+ * Writes the states whose version still holds, with the results they publish and the reservations they ask for or give
+ * back; answers the keys written. A state whose reservation somebody else holds is not written.
+ */
 export async function saveActions(tx: Sql, states: readonly ActionState[]): Promise<ReadonlySet<string>> {
-  const rows = await tx.query<{ run_id: number; name: string }>(save, [toJsonb(states.map(toRow))]);
+  const granted = await reserveResults(
+    tx,
+    states.flatMap(({ runId, name, reserve }) => (reserve ? [{ ...reserve, runId, action: name }] : [])),
+  );
+  const writable = states.filter(({ key, reserve }) => reserve === undefined || granted.has(key));
+  if (writable.length === 0) return new Set();
+  const rows = await tx.query<{ run_id: number; name: string }>(save, [toJsonb(writable.map(toRow))]);
   const written = new Set(rows.map(row => actionKey(row.run_id, row.name)));
-  const entries = new Map<string, object>();
-  for (const { key, runId, name, cacheEntry } of states) {
-    if (cacheEntry === undefined || !written.has(key)) continue;
-    const { scope, key: cacheKey, outputUri } = cacheEntry;
-    // One row per entry and statement: two actions that computed the same result in one drain publish the later one.
-    entries.set(`${scope} ${cacheKey}`, { scope, key: cacheKey, output_uri: outputUri, run_id: runId, action: name });
-  }
-  if (entries.size > 0) await tx.query(publish, [toJsonb([...entries.values()])]);
+  const winners = writable.filter(({ key }) => written.has(key));
+  await publishResults(
+    tx,
+    winners.flatMap(({ runId, name, cacheEntry }) => (cacheEntry ? [{ ...cacheEntry, runId, action: name }] : [])),
+  );
+  await releaseResults(
+    tx,
+    winners.filter(({ release }) => release).map(({ runId, name }) => ({ runId, action: name })),
+  );
   return written;
 }
 
@@ -124,32 +126,6 @@ export async function liveChildrenOf(db: Sql, parentKeys: readonly string[]): Pr
     else known.push(row.name);
   }
   return children;
-}
-
-const cached = {
-  name: 'cache-lookup',
-  text: `select c.scope, c.key, c.output_uri, c.created_at
-    from unnest($1::text[], $2::text[]) as wanted(scope, key) join cache c using (scope, key)`,
-};
-
-/** A result somebody computed before. */
-export interface CachedResult {
-  readonly scope: string;
-  readonly key: string;
-  readonly outputUri: string;
-  readonly createdAt: Date;
-}
-
-/** The cached results of these keys that exist. */
-export async function cachedResults(
-  db: Sql,
-  wanted: readonly { scope: string; key: string }[],
-): Promise<CachedResult[]> {
-  const rows = await db.query<{ scope: string; key: string; output_uri: string; created_at: Date }>(cached, [
-    wanted.map(entry => entry.scope),
-    wanted.map(entry => entry.key),
-  ]);
-  return rows.map(row => ({ scope: row.scope, key: row.key, outputUri: row.output_uri, createdAt: row.created_at }));
 }
 
 const succeeded = {

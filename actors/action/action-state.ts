@@ -7,6 +7,7 @@ import type { Failure } from './failure.ts';
  * What the machine of an action is doing (the phase is what people see):
  *
  *   new       just enqueued; nothing was decided yet
+ *   awaiting  another action computes the result it needs (cache_serializable)
  *   live      an executor has the current attempt
  *   backoff   the attempt failed; the next one waits for its time
  *   sleeping  a `core-sleep` leaf until its duration is over: no executor, no pod
@@ -15,7 +16,7 @@ import type { Failure } from './failure.ts';
  *   closing   the verdict is known; live children are being aborted first (I6)
  *   done      over, for ever (I1)
  */
-export type Stage = 'new' | 'live' | 'backoff' | 'sleeping' | 'paused' | 'stopping' | 'closing' | 'done';
+export type Stage = 'new' | 'awaiting' | 'live' | 'backoff' | 'sleeping' | 'paused' | 'stopping' | 'closing' | 'done';
 
 /** Why an attempt is being stopped from our side. */
 export type StopCause = 'abort' | 'max-runtime' | 'queued-timeout' | 'deadline';
@@ -72,4 +73,8 @@ export interface ActionState extends Durable {
   readonly waitingFor: string | null;
   /** A result to publish with this save; never loaded. */
   readonly cacheEntry?: { readonly scope: string; readonly key: string; readonly outputUri: string };
+  /** The right to compute a result, wanted with this save; never loaded. */
+  readonly reserve?: { readonly scope: string; readonly key: string };
+  /** Give back what it reserved with this save; never loaded. */
+  readonly release?: boolean;
 }

@@ -8,10 +8,13 @@
  *    │        closing ────────► done           if it has children: they end first (I6), then the verdict
  *    ├► sleeping ──────────────► done          core-sleep: a timer, no pod
  *    ├► paused ────────────────► done          condition: signalled, timed out or aborted
+ *    ├► awaiting ─► live, done                  another action computes the same result
  *    └─────────────────────────► done          cached, recovered, aborted before it began
  *
  * Entries and exits
  *   new       entered by Enqueue/CreateRun with a wake. Left in the first drain.
+ *   awaiting  entered when another action holds the reservation of the result this one needs. Looks again every second:
+ *             uses the result, or takes the reservation when its holder is over without one.
  *   live      entered with the letter `start` to the executor of (action, attempt). Left by its `attempt-ended`, or to
  *             stopping by an abort or an expired bound. Wakes at the nearest bound; otherwise the executor's letters wake it.
  *   stopping  entered with the letter `terminate`. Left by `attempt-ended` only: nothing is terminal while its pod lives.
@@ -54,6 +57,10 @@ export const MAX_SYSTEM_FAILURES = 3;
 const SYSTEM_RETRY_MS = 1_000;
 /** A closing parent looks again after this time even if a child's word got lost. */
 const CLOSING_RECHECK_MS = 5_000;
+/** How often an action that waits for the result of another looks for it. */
+const AWAIT_RECHECK_MS = 1_000;
+
+const CACHE_MISS = 1;
 const CACHE_HIT = 2;
 const CACHE_POPULATED = 3;
 const CONDITION = 3;
@@ -172,6 +179,7 @@ function receiveEnd(draft: Draft, { attempt, outcome }: AttemptEnded, now: Date,
 function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSettings): void {
   switch (draft.state.stage) {
     case 'new':
+    case 'awaiting':
       return begin(draft, now, facts);
     case 'live':
       return watchBounds(draft, now, facts, settings);
@@ -205,8 +213,28 @@ function begin(draft: Draft, now: Date, facts: ActionFacts): void {
     become(draft, { attempts, outputUri, cacheStatus: CACHE_HIT });
     return finish(draft, now, facts, { phase: Phase.succeeded });
   }
+  if (facts.computedBy !== undefined) return awaitResult(draft, now, facts.computedBy);
+  if (
+    facts.policy?.cacheSerializable &&
+    facts.policy.cacheable &&
+    state.cacheKey !== null &&
+    !facts.run.overwriteCache
+  ) {
+    become(draft, { reserve: { scope: facts.run.cacheScope, key: state.cacheKey } });
+  }
   if (facts.sleep !== undefined) return fallAsleep(draft, now, facts, facts.sleep);
   startAttempt(draft, now, facts);
+}
+
+function awaitResult(draft: Draft, now: Date, owner: string): void {
+  const waitingFor = `${owner} to compute the same result`;
+  become(draft, {
+    stage: 'awaiting',
+    phase: Phase.waitingForResources,
+    cacheStatus: CACHE_MISS,
+    waitingFor,
+    wakeAt: new Date(now.getTime() + AWAIT_RECHECK_MS),
+  });
 }
 
 function pause(draft: Draft, now: Date, facts: ActionFacts): void {
@@ -407,6 +435,7 @@ function finish(draft: Draft, now: Date, facts: ActionFacts, verdict: Verdict): 
     waitingFor: null,
     wakeAt: null,
     machine: { userFailures, systemFailures },
+    ...(facts.policy?.cacheSerializable ? { release: true } : {}),
   });
   if (state.parent === null) {
     draft.letters.push({ to: { kind: RUN_KIND, key: runKey(state.runId) }, body: { type: 'root-ended' } });

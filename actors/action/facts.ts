@@ -24,6 +24,8 @@ export interface ActionFacts {
   readonly policy?: TaskPolicy;
   /** A result that may be used instead of running; looked up only for a new action. */
   readonly cached?: { readonly outputUri: string };
+  /** `<run>/<action>` that computes the needed result just now; looked up only where calls are serialised. */
+  readonly computedBy?: string;
   /** The same action of the run that is being recovered, if it had succeeded. */
   readonly recovered?: { readonly outputUri: string | null; readonly run: string };
   /** How long a new `core-sleep` leaf sleeps, or why its input is no duration. */

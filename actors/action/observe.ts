@@ -4,7 +4,8 @@
  */
 import { fromBinary } from '@bufbuild/protobuf';
 import { LRUCache } from 'lru-cache';
-import { cachedResults, liveChildrenOf, succeededActions } from '../../db/actions.ts';
+import { liveChildrenOf, succeededActions } from '../../db/actions.ts';
+import { cachedResults, reservationHolders } from '../../db/cache.ts';
 import { type RunConstants, runConstants, runId } from '../../db/runs.ts';
 import type { Sql } from '../../db/sql.ts';
 import { RelationType } from '../../proto/gen/flyteidl2/common/run_pb.js';
@@ -36,10 +37,14 @@ export function createObserver(db: Sql, store: ObjectStore): Observer {
 
   return async (loaded, now) => {
     const open = loaded.filter(({ state }) => state.stage !== 'done');
-    const fresh = open.filter(({ state }) => state.stage === 'new' && state.type === TASK && state.abort === null);
+    const fresh = open.filter(
+      ({ state }) =>
+        (state.stage === 'new' || state.stage === 'awaiting') && state.type === TASK && state.abort === null,
+    );
     await Promise.all([learnRuns(open), learnPolicies(open)]);
-    const [cached, recovered, asleep, children] = await Promise.all([
+    const [cached, holders, recovered, asleep, children] = await Promise.all([
       lookUpCache(fresh, now),
+      lookUpHolders(fresh),
       lookUpRecovered(fresh),
       readSleeps(fresh),
       readChildren(open),
@@ -50,6 +55,7 @@ export function createObserver(db: Sql, store: ObjectStore): Observer {
       if (run === undefined) continue; // without its run row the decision throws, which parks this action alone (I8)
       const policy = policies.get(state.specDigest);
       const hit = cached.get(state.key);
+      const holder = holders.get(state.key);
       const taken = recovered.get(state.key);
       const sleep = asleep.get(state.key);
       const live = children.get(state.key);
@@ -58,6 +64,7 @@ export function createObserver(db: Sql, store: ObjectStore): Observer {
         closing: state.stage === 'closing',
         ...(policy === undefined ? {} : { policy }),
         ...(hit === undefined ? {} : { cached: hit }),
+        ...(holder === undefined ? {} : { computedBy: holder }),
         ...(taken === undefined ? {} : { recovered: taken }),
         ...(sleep === undefined ? {} : { sleep }),
         ...(live === undefined ? {} : { liveChildren: live }),
@@ -80,24 +87,44 @@ export function createObserver(db: Sql, store: ObjectStore): Observer {
     for (const row of rows) policies.set(row.digest, taskPolicy(row.body));
   }
 
-  /** Only new, cacheable actions whose run does not ask to overwrite; an entry that is too old is a miss. */
-  async function lookUpCache(actions: readonly LoadedAction[], now: Date): Promise<Map<string, { outputUri: string }>> {
-    const wanted = actions.flatMap(({ state }) => {
+  /** The results that may be used instead of running: not by actions whose run asks to overwrite them. */
+  function cacheable(actions: readonly LoadedAction[]) {
+    return actions.flatMap(({ state }) => {
       const run = runs.get(state.runId);
       const policy = policies.get(state.specDigest);
       if (!policy?.cacheable || state.cacheKey === null || run === undefined || run.overwriteCache) return [];
-      return [{ action: state.key, scope: run.cacheScope, key: state.cacheKey, maxAgeMs: policy.cacheMaxAgeMs }];
+      return [{ action: state.key, scope: run.cacheScope, key: state.cacheKey, policy }];
     });
+  }
+
+  /** An entry that is too old is a miss. */
+  async function lookUpCache(actions: readonly LoadedAction[], now: Date): Promise<Map<string, { outputUri: string }>> {
+    const wanted = cacheable(actions);
     const hits = new Map<string, { outputUri: string }>();
     if (wanted.length === 0) return hits;
     const found = new Map((await cachedResults(db, wanted)).map(result => [`${result.scope} ${result.key}`, result]));
-    for (const { action, scope, key, maxAgeMs } of wanted) {
+    for (const { action, scope, key, policy } of wanted) {
+      const maxAgeMs = policy.cacheMaxAgeMs;
       const result = found.get(`${scope} ${key}`);
       if (result === undefined) continue;
       if (maxAgeMs !== null && now.getTime() - result.createdAt.getTime() > maxAgeMs) continue;
       hits.set(action, { outputUri: result.outputUri });
     }
     return hits;
+  }
+
+  async function lookUpHolders(actions: readonly LoadedAction[]): Promise<Map<string, string>> {
+    const wanted = cacheable(actions).filter(({ policy }) => policy.cacheSerializable);
+    const held = new Map<string, string>();
+    if (wanted.length === 0) return held;
+    const found = new Map(
+      (await reservationHolders(db, wanted)).map(holder => [`${holder.scope} ${holder.key}`, holder]),
+    );
+    for (const { action, scope, key } of wanted) {
+      const holder = found.get(`${scope} ${key}`);
+      if (holder !== undefined && holder.owner !== action) held.set(action, holder.name);
+    }
+    return held;
   }
 
   /** The root of a recovering run always runs again: it asks for its children, which are then taken over by name (runs.md 1.18). */

@@ -15,6 +15,8 @@ export interface TaskPolicy {
   readonly queuedTimeoutMs: number | null;
   readonly deadlineMs: number | null;
   readonly cacheable: boolean;
+  /** Of many that need the same result at once, one computes it and the others wait. */
+  readonly cacheSerializable: boolean;
   /** How old a cached result may be; null = any age (sdk-2.12.md 2.3: absent and 0 s both mean no limit here). */
   readonly cacheMaxAgeMs: number | null;
 }
@@ -36,6 +38,7 @@ export function taskPolicy(taskSpec: Uint8Array): TaskPolicy {
     queuedTimeoutMs: millis(metadata?.timeouts?.queuedTimeout),
     deadlineMs: millis(metadata?.timeouts?.deadline),
     cacheable: metadata?.discoverable ?? false,
+    cacheSerializable: metadata?.cacheSerializable ?? false,
     cacheMaxAgeMs: millis(metadata?.cacheMaxAge),
   };
 }

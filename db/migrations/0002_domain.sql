@@ -129,6 +129,8 @@ create table pod (
   primary key (run_id, action, attempt)
 );
 create unique index pod_by_name on pod (pod_name);
+-- What the pod watch compares with the pods that there are.
+create index pod_live on pod (run_id) where state in ('live', 'collecting', 'releasing', 'terminating');
 create index pod_due on pod (wake_at) where wake_at is not null;
 
 -- Results by cache key. scope is 'global' or '<project>/<domain>' (runs.md 1.2, sdk.md §5.7).
@@ -141,3 +143,14 @@ create table cache (
   created_at timestamptz not null default now(),
   primary key (scope, key)
 );
+
+-- Who computes a result that many ask for at once (cache_serializable). It holds as long as the owner is not over.
+create table cache_reservation (
+  scope text not null,
+  key text not null,
+  run_id bigint not null,
+  action text not null,
+  reserved_at timestamptz not null default now(),
+  primary key (scope, key)
+);
+create index cache_reservation_by_owner on cache_reservation (run_id, action);

@@ -60,6 +60,7 @@ export function aPolicy(fields: Partial<TaskPolicy> = {}): TaskPolicy {
     queuedTimeoutMs: null,
     deadlineMs: null,
     cacheable: false,
+    cacheSerializable: false,
     cacheMaxAgeMs: null,
     ...fields,
   };

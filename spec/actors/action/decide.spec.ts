@@ -79,6 +79,42 @@ describe('action machine: beginning', () => {
   });
 });
 
+describe('action machine: serialised calls', () => {
+  const policy = aPolicy({ cacheable: true, cacheSerializable: true });
+
+  it('asks for the reservation with its start, and gives it back with its end', () => {
+    const given = facts({ policy });
+    const { state } = step(anAction({ cacheKey: 'key' }), [], { facts: given });
+    expect(state).to.include({ stage: 'live' });
+    expect(state.reserve).to.deep.equal({ scope: 'global', key: 'key' });
+    const over = step(state, [ended({ status: 'failed', failure: failure() })], { facts: given }).state;
+    expect(over).to.include({ stage: 'done', release: true });
+  });
+
+  it('waits while another computes the result, naming it, and uses it when it is there', () => {
+    const held = facts({ policy, computedBy: 'rabc/c7' });
+    const { state, letters } = step(anAction({ cacheKey: 'key' }), [], { facts: held });
+    expect(state).to.include({ stage: 'awaiting', phase: Phase.waitingForResources, cacheStatus: 1 });
+    expect(state.waitingFor).to.contain('rabc/c7');
+    expect(state.wakeAt).to.deep.equal(at(1000));
+    expect(letters).to.be.empty;
+    const hit = facts({ policy, cached: { outputUri: 's3://flyte/then' } });
+    expect(step(state, [], { now: at(1000), facts: hit }).state).to.include({ stage: 'done', cacheStatus: 2 });
+  });
+
+  it('computes the result itself when the other ended without one', () => {
+    const held = facts({ policy, computedBy: 'rabc/c7' });
+    const waiting = step(anAction({ cacheKey: 'key' }), [], { facts: held }).state;
+    expect(step(waiting, [], { facts: facts({ policy }) }).state).to.include({ stage: 'live', attempt: 1 });
+  });
+
+  it('can be aborted while it waits', () => {
+    const held = facts({ policy, computedBy: 'rabc/c7' });
+    const waiting = step(anAction({ cacheKey: 'key' }), [], { facts: held }).state;
+    expect(step(waiting, [abort()], { facts: held }).state).to.include({ stage: 'done', phase: Phase.aborted });
+  });
+});
+
 describe('action machine: core-sleep', () => {
   it('is over in its first drain when it sleeps for no time', () => {
     const { state, letters } = step(anAction(aChild), [], { facts: facts({ sleep: { ms: 0 } }) });

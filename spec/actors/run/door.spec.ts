@@ -187,6 +187,17 @@ describe('the doors of the engine', () => {
       expect(await engine.over(runId, 'second')).to.include({ cache_status: 2, phase: Phase.succeeded });
     });
 
+    it('are computed once when many ask for them at once and the task serialises its calls', async () => {
+      const { runId, name } = await engine.run({ type: 'core-sleep', sleepMs: 600_000 });
+      const inputs = await engine.duration(300);
+      const serialised = { cacheKey: 'key-2', cacheable: true, serializable: true };
+      const names = ['s1', 's2', 's3', 's4'];
+      await Promise.all(names.map(each => engine.door.enqueue(engine.leaf(name, each, inputs, serialised))));
+      const over = await Promise.all(names.map(each => engine.over(runId, each)));
+      expect(over.map(({ phase }) => phase)).to.deep.equal(names.map(() => Phase.succeeded));
+      expect(over.map(action => action.cache_status).sort()).to.deep.equal([2, 2, 2, 3]);
+    });
+
     it('are taken over by name when a run recovers another, except where it is told to run again', async () => {
       const before = await engine.run({ type: 'core-sleep', sleepMs: 600_000 });
       const short = await engine.duration(0);

@@ -138,7 +138,7 @@ export class EngineBench {
     run: string,
     action: string,
     inputUri: string,
-    fields: { parent?: string; type?: string; cacheKey?: string; cacheable?: boolean } = {},
+    fields: { parent?: string; type?: string; cacheKey?: string; cacheable?: boolean; serializable?: boolean } = {},
   ): EnqueueAction {
     const type = fields.type ?? 'core-sleep';
     return {
@@ -148,7 +148,7 @@ export class EngineBench {
       inputUri,
       spec: {
         kind: 'task',
-        taskSpec: taskSpec(type, fields.cacheable ?? false),
+        taskSpec: taskSpec(type, fields.cacheable ?? false, fields.serializable ?? false),
         task: { project, domain, name: 'env.leaf', version: 'v1' },
         cacheKey: fields.cacheKey ?? null,
       },
@@ -182,9 +182,9 @@ export class EngineBench {
   }
 }
 
-export function taskSpec(type: string, cacheable = false): Uint8Array {
+export function taskSpec(type: string, discoverable = false, cacheSerializable = false): Uint8Array {
   return toBinary(
     TaskSpecSchema,
-    create(TaskSpecSchema, { taskTemplate: { type, metadata: { discoverable: cacheable } } }),
+    create(TaskSpecSchema, { taskTemplate: { type, metadata: { discoverable, cacheSerializable } } }),
   );
 }

@@ -63,6 +63,8 @@ function cpu(): { node: number; postgres: number; redis: number } {
 
 const letters = async () =>
   Number((await metrics.getSingleMetric('starling_actors_letters_total')!.get()).values[0]?.value ?? 0);
+const gauge = async (name: string) =>
+  (await metrics.getSingleMetric(`starling_actors_${name}`)!.get()).values[0]?.value;
 const rss = () => Math.round(process.memoryUsage().rss / 2 ** 20);
 
 async function measure(
@@ -197,7 +199,7 @@ if (part === 'all' || part === 'sleep') {
   const each = (heap: number) => Math.round((heap - before.heap) / 40_000);
   console.log(
     `sleep: 40,000 actors with a timer: heap ${each(awake)} bytes each while in memory (20,000 at most), ` +
-      `${each(used())} when passivated; RSS ${before.rss} → ${rss()} MB`,
+      `${each(used())} when passivated, ${await gauge('timers')} timers, ${await gauge('live')} live; RSS ${before.rss} → ${rss()} MB`,
   );
 }
 if (part === 'all' || part === 'timers') {
