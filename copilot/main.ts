@@ -110,7 +110,8 @@ const work = async (command: DataCommand): Promise<number> => {
     log.error({ code, origin: failure.origin, recoverable: failure.recoverable, err: failure }, 'failed');
     const remote = new Remote(store, { signal: await deadline(ERROR_TIMEOUT_MS) });
     try {
-      await remote.write(command.errorUri, errorDocument(code, failure), 'application/x-protobuf');
+      // A download that failed says why; the outputs that are missing for that reason must not hide it.
+      await remote.writeFirst(command.errorUri, errorDocument(code, failure), 'application/x-protobuf');
     } catch (cause) {
       log.error({ err: cause, errorUri: command.errorUri }, 'the error document could not be written');
       console.error(`flyte-copilot: ${code}: ${failure.message}`);

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ObjectStoreError } from '../storage/object-errors.ts';
+import { ObjectPreconditionFailed, ObjectStoreError } from '../storage/object-errors.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { forEachBounded } from './bounded.ts';
 import { asFailure, CopilotFailure, declarationFailure, systemFailure, userFailure } from './failure.ts';
@@ -70,6 +70,15 @@ export class Remote {
   /** Stores `body` as the object `uri`. @throws CopilotFailure. */
   async write(uri: string, body: Uint8Array, contentType: string): Promise<void> {
     await this.#retried(() => this.#store.put(uri, body, { contentType }));
+  }
+
+  /** Stores a small object unless there is one already: the first word counts. */
+  async writeFirst(uri: string, body: Uint8Array, contentType: string): Promise<void> {
+    try {
+      await this.#retried(() => this.#store.put(uri, body, { contentType, onlyIf: 'absent' }));
+    } catch (error) {
+      if (!(error instanceof ObjectPreconditionFailed)) throw error;
+    }
   }
 
   /** Copies one object, or what an http(s) URL answers, to the file `target`. Returns its size in bytes. */

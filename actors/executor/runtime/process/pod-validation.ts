@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { V1Pod } from '@kubernetes/client-node';
+import { quantityOf } from '../../quantity.ts';
 import { DEPTH_ANNOTATION, InvalidPodError } from '../pod-runtime.ts';
-import { parseQuantity } from './quantity.ts';
 
 const podName = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -59,7 +59,7 @@ export function validatePod(pod: V1Pod): void {
       }
     }
     const memory = container.resources?.limits?.memory;
-    if (memory !== undefined && !((parseQuantity(memory) ?? -1) >= 0)) {
+    if (memory !== undefined && !((quantityOf(memory) ?? -1) >= 0)) {
       fail(`${field}: resources.limits.memory`, memory, 'use a quantity such as "512Mi"');
     }
   }

@@ -2,11 +2,11 @@ import { mkdir, readdir } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import type { V1Container } from '@kubernetes/client-node';
+import { quantityOf } from '../../quantity.ts';
 import { CommandNotFoundError, ContainerConfigError, findCommand } from './container-command.ts';
 import type { ContainerKind, ContainerState, ContainerView, Outcome, Refusal } from './container-state.ts';
 import { LogFile, logTail } from './log-file.ts';
 import { identityOf, listProcesses, sendSignal } from './process-table.ts';
-import { parseQuantity } from './quantity.ts';
 import { RunDirectory, type ShimProcess } from './run-directory.ts';
 import { type Shim, spawnShim } from './shim.ts';
 
@@ -68,7 +68,7 @@ export class ProcessContainer {
     this.run = this.runDirectory(0);
     this.onExit = onExit;
     this.log = new LogFile(path.join(dir, 'log'));
-    const limit = parseQuantity(spec.resources?.limits?.memory ?? '');
+    const limit = quantityOf(spec.resources?.limits?.memory ?? '');
     this.memoryLimitBytes = limit ? limit : undefined;
   }
 
