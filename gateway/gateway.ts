@@ -12,6 +12,7 @@ import { type DomainSetting, projectService } from './rpc/project-service.ts';
 import { runLogsService } from './rpc/run-logs-service.ts';
 import { runService } from './rpc/run-service.ts';
 import { taskService } from './rpc/task-service.ts';
+import { RunDirectory } from './run-directory.ts';
 import type { StoragePlaces } from './storage-places.ts';
 import type { RpcContext, ServiceImplementation } from './transport/handler.ts';
 import type { ChangeFeed } from './watch/change-feed.ts';
@@ -53,14 +54,15 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const db = database.slonik;
   const watches = new ChildWatches({ db: database.sql, changes, log });
   const trees = new RunTrees({ db, changes, log });
-  const logs = { db, changes, store, live: deps.liveLogs };
+  const directory = new RunDirectory(db);
+  const logs = { db, directory, changes, store, live: deps.liveLogs };
   const hold = changes.subscribe(NO_TOPIC, () => undefined);
   const services = [
-    runService({ db, door, changes, trees, store, places, identifyCaller, now }),
+    runService({ db, directory, door, changes, trees, store, places, identifyCaller, now }),
     actionsService({ door, sql: database.sql, watches, identifyCaller }),
     dataProxyService({ ...logs, places, storeUrlFor: deps.storeUrlFor }),
     runLogsService(logs),
-    taskService({ db, identifyCaller }),
+    taskService({ db, directory, identifyCaller }),
     projectService({ db, domains: deps.domains }),
     identityService(identifyCaller),
     clusterService(deps.publicUrl),

@@ -14,18 +14,18 @@ import { type TaskSpec, TaskSpecSchema } from '../proto/gen/flyteidl2/task/task_
 import { type CreateRunRequest, CreateRunRequestSchema } from '../proto/gen/flyteidl2/workflow/run_service_pb.js';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { requireCodeBundle } from './code-bundle.ts';
-import { deterministicBytes } from './deterministic-bytes.ts';
 import { invalidArgument, notFound, unimplemented } from './errors.ts';
 import { drawRunName, newRunPath, projectDomain, type TaskPath, taskPath } from './identifiers.ts';
 import { cacheKey, inputsHash } from './inputs-hash.ts';
 import { inputsBlob, requireInputs, storeInputs } from './offloaded-inputs.ts';
+import type { RunDirectory } from './run-directory.ts';
 import { normalisedRunSpec } from './run-spec.ts';
 import type { StoragePlaces } from './storage-places.ts';
 
 export interface RunCommandDeps {
   readonly store: ObjectStore;
   readonly places: StoragePlaces;
-  readonly projectExists: (id: string) => Promise<boolean>;
+  readonly directory: Pick<RunDirectory, 'requireProject'>;
   /** The serialised TaskSpec of a deployed version, or null. */
   readonly findTaskSpec: (path: TaskPath) => Promise<Uint8Array | null>;
   readonly now: () => Date;
@@ -42,7 +42,7 @@ export async function runCommand(
   createdBy: IdentityJson | null,
 ): Promise<CreateRun> {
   const path = newPath(request.id);
-  if (!(await deps.projectExists(path.project))) throw notFound('project', path.project);
+  await deps.directory.requireProject(path.project);
   const { spec, bytes, task, source } = await taskOf(deps, request.task, path);
   const template = spec.taskTemplate;
   const startTime = request.runStartTime === undefined ? deps.now() : timestampDate(request.runStartTime);
@@ -158,5 +158,5 @@ function withDefaults(given: Inputs | undefined, defaults: readonly NamedParamet
 function fingerprintOf(request: CreateRunRequest): string {
   const timeless = clone(CreateRunRequestSchema, request);
   delete timeless.runStartTime;
-  return createHash('sha256').update(deterministicBytes(CreateRunRequestSchema, timeless)).digest('hex');
+  return createHash('sha256').update(toBinary(CreateRunRequestSchema, timeless)).digest('hex');
 }

@@ -3,7 +3,6 @@ import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { DatabasePool } from 'slonik';
 import type { ActionPath } from '../../actors/run/commands.ts';
 import { type ActionDetailRow, findAction } from '../../db/action-reads.ts';
-import { projectExists } from '../../db/projects.ts';
 import { findTask } from '../../db/tasks.ts';
 import {
   ArtifactType,
@@ -49,11 +48,7 @@ const MD5_METADATA = 'flytecontentmd5';
 
 /** What clients put into and get out of the object store, without access to it (services.md §12). */
 export function dataProxyService(deps: DataProxyServiceDeps): ServiceImplementation {
-  const { db, store, places, storeUrlFor } = deps;
-
-  async function requireProject(id: string): Promise<void> {
-    if (!(await projectExists(db, id))) throw notFound('project', id);
-  }
+  const { db, directory, store, places, storeUrlFor } = deps;
 
   async function theAction(path: ActionPath): Promise<ActionDetailRow> {
     const action = await findAction(db, path);
@@ -116,7 +111,7 @@ export function dataProxyService(deps: DataProxyServiceDeps): ServiceImplementat
     async createUploadLocation(request, context) {
       const uri = uploadUri(places.uploads, request);
       const expiresInMs = expiryMs(request.expiresIn);
-      await requireProject(request.project);
+      await directory.requireProject(request.project);
       if (request.filename !== '' && request.filenameRoot !== '') await refuseOther(store, uri, request.contentMd5);
       const publicUrl = storeUrlFor(context);
       const signed = await store.signUpload(uri, {
@@ -137,7 +132,7 @@ export function dataProxyService(deps: DataProxyServiceDeps): ServiceImplementat
     /** The hash is that of a child with these inputs, so that a root and a child share results (sdk-2.12.md §1 on 3.3). */
     async uploadInputs(request) {
       const place = ownerOf(request.id);
-      await requireProject(place.project);
+      await directory.requireProject(place.project);
       const spec = await specOf(request.task);
       const base = request.baseDir || places.uploads;
       const { folder } = await storeInputs(store, { base, ...place }, request.inputs).catch(error => {

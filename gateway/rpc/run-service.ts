@@ -1,8 +1,7 @@
 import type { DatabasePool } from 'slonik';
-import type { ActionPath, RunDoor, RunPath } from '../../actors/run/commands.ts';
+import type { ActionPath, RunDoor } from '../../actors/run/commands.ts';
 import { type ActionDetailRow, findAction, listActions } from '../../db/action-reads.ts';
-import { projectExists } from '../../db/projects.ts';
-import { findRun, findRunWithRoot, hasPausedAction, listRuns, type RunRow } from '../../db/run-reads.ts';
+import { findRunWithRoot, hasPausedAction, listRuns } from '../../db/run-reads.ts';
 import { findTask } from '../../db/tasks.ts';
 import { RunService } from '../../proto/gen/flyteidl2/workflow/run_service_pb.js';
 import type { ObjectStore } from '../../storage/object-store.ts';
@@ -39,18 +38,11 @@ const DEFAULT_ABORT_REASON = 'User requested abort';
 
 /** Runs and their actions as clients see them (runs.md 1, sdk.md §3). */
 export function runService(deps: RunServiceDeps): ServiceImplementation {
-  const { db, door, store, identifyCaller } = deps;
+  const { db, directory, door, store, identifyCaller } = deps;
   const commands = {
     ...deps,
-    projectExists: (id: string) => projectExists(db, id),
     findTaskSpec: async (path: Parameters<typeof findTask>[1]) => (await findTask(db, path))?.spec ?? null,
   };
-
-  async function theRun(path: RunPath): Promise<RunRow> {
-    const run = await findRun(db, path);
-    if (run === null) throw notFound('run', nameOfRun(path));
-    return run;
-  }
 
   async function theAction(path: ActionPath): Promise<ActionDetailRow> {
     const action = await findAction(db, path);
@@ -94,7 +86,7 @@ export function runService(deps: RunServiceDeps): ServiceImplementation {
 
     async getRunDetails(request) {
       const path = runPath(request.runId);
-      const run = await theRun(path);
+      const run = await directory.get(path);
       const root = await theAction({ ...path, action: ROOT_ACTION });
       return { details: runDetails(run, root, request.runId?.org) };
     },
@@ -102,7 +94,7 @@ export function runService(deps: RunServiceDeps): ServiceImplementation {
     async getActionDetails(request) {
       const path = actionPath(request.actionId);
       const action = await theAction(path);
-      return { details: actionDetails(action, await theRun(path), request.actionId?.run?.org) };
+      return { details: actionDetails(action, await directory.get(path), request.actionId?.run?.org) };
     },
 
     async listRuns(request) {
@@ -132,7 +124,7 @@ export function runService(deps: RunServiceDeps): ServiceImplementation {
       });
       const conditions = conditionsOf(request.request?.filters ?? [], actionFields);
       const cursor = decodeToken(sorting, request.request?.token ?? '');
-      const run = await findRun(db, path);
+      const run = await directory.find(path);
       if (run === null) return {};
       const limit = limitOf(request.request);
       const page = await listActions(db, run.id, { conditions, sort: sorting.keys, cursor, limit });

@@ -3,26 +3,19 @@ import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { DatabasePool } from 'slonik';
 import type { AttemptEvent } from '../../actors/action/attempt.ts';
 import { isTerminal } from '../../actors/action/phase.ts';
-import type { ActionPath, RunPath } from '../../actors/run/commands.ts';
+import type { ActionPath } from '../../actors/run/commands.ts';
 import { type ActionDetailRow, findAction } from '../../db/action-reads.ts';
 import type { Condition, Page } from '../../db/list-query.ts';
-import {
-  findRun,
-  listRuns,
-  type RunRow,
-  type RunWithRoot,
-  runListColumns,
-  runSequence,
-  runsById,
-} from '../../db/run-reads.ts';
+import { listRuns, type RunRow, type RunWithRoot, runListColumns, runSequence, runsById } from '../../db/run-reads.ts';
 import { groupsOfRuns, type TaskGroupScope, taskGroups } from '../../db/task-groups.ts';
 import type { RunService } from '../../proto/gen/flyteidl2/workflow/run_service_pb.js';
 import { clusterEvent } from '../action-attempts.ts';
 import { actionDetails } from '../action-details.ts';
 import { attemptOf } from '../attempt-choice.ts';
 import { invalidArgument, notFound } from '../errors.ts';
-import { actionPath, nameOfAction, nameOfRun, projectDomain, ROOT_ACTION, runPath } from '../identifiers.ts';
+import { actionPath, nameOfAction, projectDomain, ROOT_ACTION, runPath } from '../identifiers.ts';
 import { runScope } from '../list/run-scope.ts';
+import type { RunDirectory } from '../run-directory.ts';
 import { runDetails, runMessage } from '../run-message.ts';
 import { taskGroup } from '../task-group.ts';
 import type { Handlers } from '../transport/handler.ts';
@@ -37,6 +30,7 @@ export interface RunWatchDeps {
   readonly db: DatabasePool;
   readonly changes: ChangeFeed;
   readonly trees: RunTrees;
+  readonly directory: RunDirectory;
 }
 
 const RUNS_PER_MESSAGE = 100;
@@ -52,14 +46,8 @@ type Watches = Pick<
  * The streams of RunService. Each subscribes to the change log, then reads, then follows: the first message comes at once, every
  * final state is seen, and what a slow reader misses are states in between (I7).
  */
-export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
+export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Watches {
   const reads = new SharedReads<ActionDetailRow | null>();
-
-  async function theRun(path: RunPath): Promise<RunRow> {
-    const run = await findRun(db, path);
-    if (run === null) throw notFound('run', nameOfRun(path));
-    return run;
-  }
 
   /** The action at the beginning and after each change; the last one is final. */
   async function* follow(path: ActionPath, run: RunRow, signal: AbortSignal): AsyncGenerator<ActionDetailRow> {
@@ -87,7 +75,7 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
   return {
     async *watchActionDetails(request, context) {
       const path = actionPath(request.actionId);
-      const run = await theRun(path);
+      const run = await directory.get(path);
       for await (const action of follow(path, run, context.signal)) {
         yield { details: actionDetails(action, run, request.actionId?.run?.org) };
       }
@@ -95,7 +83,7 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
 
     async *watchRunDetails(request, context) {
       const path = runPath(request.runId);
-      const run = await theRun(path);
+      const run = await directory.get(path);
       for await (const root of follow({ ...path, action: ROOT_ACTION }, run, context.signal)) {
         yield { details: runDetails(run, root, request.runId?.org) };
       }
@@ -104,7 +92,7 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
     /** What happened to the pod of an attempt, each thing once, until the attempt or its action is over. */
     async *watchClusterEvents(request, context) {
       const path = actionPath(request.id, 'id');
-      const run = await theRun(path);
+      const run = await directory.get(path);
       let last: AttemptEvent | undefined;
       for await (const action of follow(path, run, context.signal)) {
         if (action.attempts.length < Math.max(1, request.attempt)) continue;
@@ -133,7 +121,7 @@ export function runWatches({ db, changes, trees }: RunWatchDeps): Watches {
 
     async *watchActions(request, context) {
       const filter = treeFilter(request.filter);
-      const view = trees.open(await theRun(runPath(request.runId)), filter);
+      const view = trees.open(await directory.get(runPath(request.runId)), filter);
       try {
         for await (const enrichedActions of view.viewer.messages(context.signal)) yield { enrichedActions };
       } finally {

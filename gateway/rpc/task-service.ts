@@ -1,7 +1,6 @@
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { DatabasePool } from 'slonik';
 import type { Condition } from '../../db/list-query.ts';
-import { projectExists } from '../../db/projects.ts';
 import {
   countTasks,
   entrypointIs,
@@ -24,18 +23,20 @@ import { decodeToken, encodeToken, limitOf } from '../list/paging.ts';
 import { sortingOf } from '../list/sorting.ts';
 import { taskFields, versionFields } from '../list/task-fields.ts';
 import { newTask } from '../new-task.ts';
+import type { RunDirectory } from '../run-directory.ts';
 import { latestRunSummary, taskDetails, taskMessage } from '../task-message.ts';
 import { implement, type ServiceImplementation } from '../transport/handler.ts';
 
 export interface TaskServiceDeps {
   readonly db: DatabasePool;
+  readonly directory: RunDirectory;
   readonly identifyCaller: IdentifyCaller;
 }
 
 const newestFirst = [{ key: 'created_at', descending: true }];
 
 /** Deployed tasks (services.md §8). */
-export function taskService({ db, identifyCaller }: TaskServiceDeps): ServiceImplementation {
+export function taskService({ db, directory, identifyCaller }: TaskServiceDeps): ServiceImplementation {
   async function latestOf(tasks: readonly TaskRow[]): Promise<(task: TaskRow) => LatestRun | undefined> {
     const scopes = new Map(tasks.map(({ project, domain }) => [`${project}/${domain}`, { project, domain }]));
     const runs = scopes.size === 0 ? [] : await latestRuns(db, [...scopes.values()]);
@@ -51,7 +52,7 @@ export function taskService({ db, identifyCaller }: TaskServiceDeps): ServiceImp
       if (request.triggers.length > 0) {
         throw unimplemented(`triggers are not served yet: deploy task ${path.name} without its triggers`);
       }
-      if (!(await projectExists(db, path.project))) throw notFound('project', path.project);
+      await directory.requireProject(path.project);
       const outcome = await putTask(db, newTask(path, request.spec, identifyCaller(context)));
       if (outcome === 'unchanged') throw alreadyExists('task', nameOf(path));
       return {};

@@ -3,12 +3,12 @@ import type { Attempt } from '../../actors/action/attempt.ts';
 import { type LogLine, PodNotFoundError, type PodRuntime } from '../../actors/executor/runtime/pod-runtime.ts';
 import type { ActionPath } from '../../actors/run/commands.ts';
 import { findAction } from '../../db/action-reads.ts';
-import { findRun } from '../../db/run-reads.ts';
 import { ObjectNotFound } from '../../storage/object-errors.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import { attemptOf } from '../attempt-choice.ts';
 import { Code, notFound, StarlingError } from '../errors.ts';
-import { nameOfAction, nameOfRun } from '../identifiers.ts';
+import { nameOfAction } from '../identifiers.ts';
+import type { RunDirectory } from '../run-directory.ts';
 import { watchAction } from './action-watch.ts';
 import { batches } from './batches.ts';
 import type { ChangeFeed } from './change-feed.ts';
@@ -18,6 +18,7 @@ export type LiveLogs = Pick<PodRuntime, 'logs'>;
 
 export interface LogTailDeps {
   readonly db: DatabasePool;
+  readonly directory: RunDirectory;
   readonly changes: ChangeFeed;
   readonly store: ObjectStore;
   readonly live: LiveLogs;
@@ -46,8 +47,7 @@ export async function* tailLog(
   number: number,
   signal: AbortSignal,
 ): AsyncGenerator<readonly TailedLine[]> {
-  const run = await findRun(deps.db, path);
-  if (run === null) throw notFound('run', nameOfRun(path));
+  const run = await deps.directory.get(path);
   const stopped = new AbortController();
   const ended = AbortSignal.any([signal, stopped.signal]);
   const changed = watchAction(deps.changes, run.id, path.action, ended);
