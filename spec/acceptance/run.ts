@@ -93,6 +93,19 @@ export async function ended({ runs }: Starling, run: RunId, name = 'a0'): Promis
   return last!;
 }
 
+/** Follows an action until it is as it should be. */
+export async function following(
+  { runs }: Starling,
+  run: RunId,
+  isSo: (details: ActionDetails) => boolean,
+  name = 'a0',
+): Promise<ActionDetails> {
+  for await (const { details } of runs.watchActionDetails({ actionId: actionId(run, name) })) {
+    if (isSo(details!)) return details!;
+  }
+  throw new Error(`${name} ended and never was so`);
+}
+
 /** Code and message of the failure of an action. */
 export function errorOf(details: ActionDetails): { code: string; message: string; kind: number } {
   if (details.result.case !== 'errorInfo')

@@ -110,6 +110,6 @@ function pretendedPython(directory: string): string {
   const answer = JSON.stringify({ version: '3.12.1', flyte: '2.12.1', scripts: bin, venv: true });
   const python = path.join(bin, 'python');
   writeFileSync(python, `#!/bin/sh\necho '${answer}'\n`, { mode: 0o755 });
-  writeFileSync(path.join(bin, 'a0'), '');
+  writeFileSync(path.join(bin, 'a0'), '#!/bin/sh\n', { mode: 0o755 });
   return python;
 }

@@ -19,6 +19,8 @@ interface ShellTask {
   readonly args?: readonly string[];
   readonly memory?: string;
   readonly retries?: number;
+  /** Key of a secret that it wants as a variable. */
+  readonly secret?: string;
   readonly timeoutSeconds?: number;
   /** Names of its outputs, all of type string, which it has to leave as files in /var/outputs. Inputs come to /var/inputs. */
   readonly outputs?: readonly string[];
@@ -43,6 +45,7 @@ export function shellTask(script: string, options: ShellTask = {}): TaskSpecInit
         ...(retries !== undefined && { retries: { retries } }),
         ...(timeoutSeconds !== undefined && { timeout: { seconds: BigInt(timeoutSeconds) } }),
       },
+      ...(options.secret !== undefined && { securityContext: { secrets: [{ key: options.secret }] } }),
       interface: { inputs: variables(options.inputs), outputs: variables(options.outputs) },
       target: {
         case: 'container',
@@ -58,6 +61,11 @@ export function shellTask(script: string, options: ShellTask = {}): TaskSpecInit
     },
     shortName: name.slice(name.lastIndexOf('.') + 1),
   };
+}
+
+/** Runs until there is a file of this name. */
+export function waitFor(file: string, options: ShellTask = {}): TaskSpecInit {
+  return shellTask(`until [ -e '${file}' ]; do sleep 0.05; done`, options);
 }
 
 /** The leaf that only waits, without a pod (sdk.md §5.8). */
