@@ -13,6 +13,7 @@ import { actionPath, nameOfAction, nameOfRun } from '../identifiers.ts';
 import { signalCondition } from '../signal.ts';
 import { implement, type ServiceImplementation } from '../transport/handler.ts';
 import type { ChildWatches } from '../watch/child-watches.ts';
+import { patiently } from '../watch/patience.ts';
 
 export interface ActionsServiceDeps {
   readonly door: RunDoor;
@@ -55,12 +56,12 @@ export function actionsService({ door, sql, watches, identifyCaller }: ActionsSe
     async *watchForUpdates(request, context) {
       const path = actionPath(request.filter.value, 'parent_action_id');
       const { signal } = context;
-      const run = await watchedRun(sql, path);
+      const run = await patiently(() => watchedRun(sql, path), signal);
       if (run === null) throw notFound('run', nameOfRun(path));
       const update = actionUpdates(path, run.output_base);
       const watch = watches.open(run.id, path.action);
       try {
-        for await (const page of watch.snapshot()) {
+        for await (const page of watch.snapshot(signal)) {
           for (const row of page) yield { message: { case: 'actionUpdate', value: update(row) } };
           if (signal.aborted) return;
         }

@@ -22,6 +22,7 @@ import type { Handlers } from '../transport/handler.ts';
 import { watchAction } from '../watch/action-watch.ts';
 import type { ChangeFeed } from '../watch/change-feed.ts';
 import { ChangedRuns } from '../watch/changed-runs.ts';
+import { patiently } from '../watch/patience.ts';
 import type { RunTrees } from '../watch/run-trees.ts';
 import { SharedReads } from '../watch/shared-reads.ts';
 import { treeFilter } from '../watch/tree-filter.ts';
@@ -52,7 +53,7 @@ export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Wat
   /** The action at the beginning and after each change; the last one is final. */
   async function* follow(path: ActionPath, run: RunRow, signal: AbortSignal): AsyncGenerator<ActionDetailRow> {
     for await (const _ of watchAction(changes, run.id, path.action, signal)) {
-      const action = await reads.read(nameOfAction(path), () => findAction(db, path));
+      const action = await patiently(() => reads.read(nameOfAction(path), () => findAction(db, path)), signal);
       if (action === null) throw notFound('action', nameOfAction(path));
       yield action;
       if (isTerminal(action.phase)) return;
@@ -66,16 +67,21 @@ export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Wat
     ];
     let cursor: readonly string[] | null = null;
     do {
-      const page: Page<RunWithRoot> = await listRuns(db, { conditions, sort, cursor, limit: RUNS_PER_MESSAGE });
+      const request = { conditions, sort, cursor, limit: RUNS_PER_MESSAGE };
+      const page: Page<RunWithRoot> = await patiently(() => listRuns(db, request), signal);
       yield page.rows;
       cursor = page.next;
     } while (cursor !== null && !signal.aborted);
   }
 
+  async function* someRuns(ids: readonly number[], conditions: readonly Condition[], signal: AbortSignal) {
+    yield await patiently(() => runsById(db, ids, conditions), signal);
+  }
+
   return {
     async *watchActionDetails(request, context) {
       const path = actionPath(request.actionId);
-      const run = await directory.get(path);
+      const run = await patiently(() => directory.get(path), context.signal);
       for await (const action of follow(path, run, context.signal)) {
         yield { details: actionDetails(action, run, request.actionId?.run?.org) };
       }
@@ -83,7 +89,7 @@ export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Wat
 
     async *watchRunDetails(request, context) {
       const path = runPath(request.runId);
-      const run = await directory.get(path);
+      const run = await patiently(() => directory.get(path), context.signal);
       for await (const root of follow({ ...path, action: ROOT_ACTION }, run, context.signal)) {
         yield { details: runDetails(run, root, request.runId?.org) };
       }
@@ -92,7 +98,7 @@ export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Wat
     /** What happened to the pod of an attempt, each thing once, until the attempt or its action is over. */
     async *watchClusterEvents(request, context) {
       const path = actionPath(request.id, 'id');
-      const run = await directory.get(path);
+      const run = await patiently(() => directory.get(path), context.signal);
       let last: AttemptEvent | undefined;
       for await (const action of follow(path, run, context.signal)) {
         if (action.attempts.length < Math.max(1, request.attempt)) continue;
@@ -111,7 +117,7 @@ export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Wat
       try {
         let ids: readonly number[] | 'all' | null = 'all';
         for (; ids !== null; ids = await changed.next(context.signal)) {
-          const pages = ids === 'all' ? allRuns(conditions, context.signal) : [await runsById(db, ids, conditions)];
+          const pages = ids === 'all' ? allRuns(conditions, context.signal) : someRuns(ids, conditions, context.signal);
           for await (const runs of pages) if (runs.length > 0) yield { runs: runs.map(runMessage) };
         }
       } finally {
@@ -121,7 +127,8 @@ export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Wat
 
     async *watchActions(request, context) {
       const filter = treeFilter(request.filter);
-      const view = trees.open(await directory.get(runPath(request.runId)), filter);
+      const path = runPath(request.runId);
+      const view = trees.open(await patiently(() => directory.get(path), context.signal), filter);
       try {
         for await (const enrichedActions of view.viewer.messages(context.signal)) yield { enrichedActions };
       } finally {
@@ -140,10 +147,13 @@ export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Wat
       };
       const changed = new ChangedRuns(changes);
       try {
-        yield { taskGroups: (await taskGroups(db, scope, null)).map(taskGroup), sentinel: true };
+        const all = await patiently(() => taskGroups(db, scope, null), context.signal);
+        yield { taskGroups: all.map(taskGroup), sentinel: true };
         if (scope.until !== null) return;
         for (let ids = await changed.next(context.signal); ids !== null; ids = await changed.next(context.signal)) {
-          const groups = await taskGroups(db, scope, ids === 'all' ? null : await groupsOfRuns(db, ids));
+          const runIds = ids;
+          const read = async () => taskGroups(db, scope, runIds === 'all' ? null : await groupsOfRuns(db, runIds));
+          const groups = await patiently(read, context.signal);
           if (groups.length > 0) yield { taskGroups: groups.map(taskGroup) };
           await delay(GROUPS_PAUSE_MS, undefined, { signal: context.signal }).catch(() => undefined);
         }

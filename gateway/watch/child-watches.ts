@@ -3,6 +3,7 @@ import { childrenOf, type UpdateRow, updatesOf } from '../../db/action-updates.t
 import type { Sql } from '../../db/sql.ts';
 import type { ChangeFeed } from './change-feed.ts';
 import { Doorbell } from './doorbell.ts';
+import { patiently } from './patience.ts';
 
 const SNAPSHOT_PAGE = 1_000;
 const READ_AT_ONCE = 2_000;
@@ -182,9 +183,10 @@ export class ChildWatch {
   }
 
   /** All children that exist, page by page, in the order they were made. */
-  async *snapshot(): AsyncGenerator<UpdateRow[]> {
+  async *snapshot(signal: AbortSignal): AsyncGenerator<UpdateRow[]> {
     for (let after = 0; ; ) {
-      const page = await this.#source.snapshot(after);
+      const from = after;
+      const page = await patiently(() => this.#source.snapshot(from), signal);
       if (page.length > 0) yield page;
       if (page.length < SNAPSHOT_PAGE) break;
       after = page.at(-1)!.seq;

@@ -12,6 +12,7 @@ import type { RunDirectory } from '../run-directory.ts';
 import { watchAction } from './action-watch.ts';
 import { batches } from './batches.ts';
 import type { ChangeFeed } from './change-feed.ts';
+import { patiently } from './patience.ts';
 
 /** Logs of pods that live: what the gateway needs of a pod runtime. */
 export type LiveLogs = Pick<PodRuntime, 'logs'>;
@@ -47,7 +48,7 @@ export async function* tailLog(
   number: number,
   signal: AbortSignal,
 ): AsyncGenerator<readonly TailedLine[]> {
-  const run = await deps.directory.get(path);
+  const run = await patiently(() => deps.directory.get(path), signal);
   const stopped = new AbortController();
   const ended = AbortSignal.any([signal, stopped.signal]);
   const changed = watchAction(deps.changes, run.id, path.action, ended);
@@ -70,7 +71,7 @@ async function* followAttempt(
   let pod = '';
   let position = { lines: 0, nextByte: 0 };
   for await (const _ of changed) {
-    const action = await findAction(deps.db, path);
+    const action = await patiently(() => findAction(deps.db, path), signal);
     if (action === null) throw notFound('action', nameOfAction(path));
     const attempt = attemptOf(action, chosen, path);
     chosen = attempt.attempt;

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { DatabasePool } from 'slonik';
 import { actionsByName, actionsInOrder } from '../../db/action-reads.ts';
+import { isDatabaseUnavailable } from '../../db/pool.ts';
 import type { RunRow } from '../../db/run-reads.ts';
 import type { ChangeFeed } from './change-feed.ts';
 import { RunTree } from './run-tree.ts';
@@ -14,7 +15,7 @@ interface Watched {
   readonly tree: RunTree;
   readonly viewers: Set<TreeViewer>;
   readonly changed: Set<string>;
-  /** Changes may have been missed: read the whole run again. */
+  /** Read the whole run: at first, and when changes may have been missed. */
   again: boolean;
   readonly unsubscribe: () => void;
   /** Reads what changed; called when there is something and nobody reads. */
@@ -63,7 +64,7 @@ export class RunTrees {
       tree: new RunTree(run),
       viewers: new Set(),
       changed,
-      again: false,
+      again: true,
       unsubscribe: this.#changes.subscribe(String(run.id), list => {
         if (list.length === 0) watched.again = true;
         for (const { subject } of list) changed.add(subject);
@@ -82,17 +83,9 @@ export class RunTrees {
     watched.wake();
   }
 
-  /** Loads the run, then follows it until its last viewer left. */
+  /** Loads the run, then follows it until its last viewer left. While the database is away, the tree stays as it is. */
   async #feed(runId: number, watched: Watched): Promise<void> {
     const over = () => this.#watched.get(runId) !== watched;
-    try {
-      await this.#load(runId, watched, over);
-    } catch (error) {
-      this.#watched.delete(runId);
-      watched.unsubscribe();
-      for (const viewer of watched.viewers) viewer.fail(error);
-      return;
-    }
     while (!over()) {
       if (watched.changed.size === 0 && !watched.again) {
         await new Promise<void>(resolve => {
@@ -109,7 +102,12 @@ export class RunTrees {
         if (again) await this.#load(runId, watched, over);
         else watched.tree.take(await actionsByName(this.#db, runId, names));
       } catch (error) {
-        this.#log.warn({ err: error, runId }, 'changed actions could not be read for a tree; trying again');
+        if (!isDatabaseUnavailable(error)) {
+          this.#end(runId, watched);
+          for (const viewer of watched.viewers) viewer.fail(error);
+          return;
+        }
+        this.#log.warn({ err: error, runId }, 'the database is away: a tree waits for it');
         watched.again ||= again;
         for (const name of names) watched.changed.add(name);
         await new Promise(resolve => setTimeout(resolve, RETRY_MS));

@@ -89,6 +89,8 @@ export class Rows {
 
   constructor(url: string, feed: LocalFeed) {
     this.#pool = new pg.Pool({ connectionString: url, max: 4 });
+    // A spec may take the server away.
+    this.#pool.on('error', () => undefined);
     this.#feed = feed;
   }
 

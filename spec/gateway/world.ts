@@ -27,9 +27,9 @@ export interface World {
   close(): Promise<void>;
 }
 
-export async function openWorld(options: { door?: Partial<RunDoor> } = {}): Promise<World> {
+export async function openWorld(options: { door?: Partial<RunDoor>; url?: string } = {}): Promise<World> {
   const home = await mkdtemp(join(tmpdir(), 'starling-gateway-'));
-  const fresh = await freshDatabase();
+  const fresh = options.url === undefined ? await freshDatabase() : { url: options.url, drop: async () => undefined };
   const log = pino({ level: 'silent' });
   const database = await openDatabase({ url: fresh.url, poolSize: 4, log });
   const store = await DirectoryStore.open({
