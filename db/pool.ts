@@ -240,8 +240,9 @@ const checkRows: NonNullable<NonNullable<Parameters<typeof createPool>[1]>['inte
   name: 'check-rows',
   transformRow(context, query, row) {
     if (!context.resultParser) return row;
-    const parsed = context.resultParser.safeParse(row);
-    if (!parsed.success) throw new SchemaValidationError(query, row, parsed.error.issues);
-    return parsed.data;
+    const parsed = context.resultParser['~standard'].validate(row);
+    if (parsed instanceof Promise) throw new TypeError('the schema of a row must not be asynchronous');
+    if (parsed.issues) throw new SchemaValidationError(query, row, parsed.issues);
+    return parsed.value as typeof row;
   },
 };

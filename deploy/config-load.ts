@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { z } from 'zod/v4';
+import type { z } from 'zod';
 import { allSettings, type Config, ConfigSchema, readBytes, type Setting } from './config.ts';
 import { parseJsonc } from './jsonc.ts';
 import { StartError } from './start-error.ts';

@@ -5,7 +5,7 @@
  * Names follow the original where it has one worth keeping (services.md §3: seed projects, domains, storage container,
  * upload limits). Durations carry their unit in the name; sizes are bytes and may be written like `64Mi`.
  */
-import { z } from 'zod/v4';
+import { z } from 'zod';
 
 /** What a person should know about one setting. (A type, not an interface: a zod registry wants an index signature.) */
 export type About = {
