@@ -89,7 +89,8 @@ async function run(config: Config, node: Node, signal: AbortSignal, log: Logger)
     signal,
   });
   signal.throwIfAborted();
-  const localUrl = `http://${isLoopback(host) && host !== 'localhost' ? host : '127.0.0.1'}:${port}`;
+  const localHost = !isLoopback(host) || host === 'localhost' ? '127.0.0.1' : host;
+  const localUrl = `http://${localHost.includes(':') ? `[${localHost}]` : localHost}:${port}`;
   await startParts(node, { config, stores, python, env: process.env, host, port, publicUrl, localUrl, log });
 
   const facts: ServerFacts = {
