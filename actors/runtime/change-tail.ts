@@ -14,6 +14,8 @@ import type { Clock } from './clock.ts';
  * its commit; so it delivers this one to the subscription.
  */
 export interface ChangeTail {
+  /** Subscriptions that have not ended, over all topics. */
+  readonly subscriptions: number;
   start(): void;
   stop(): Promise<void>;
   /** Something was committed to the change log by this process: look soon, and let the other nodes look. */
@@ -211,6 +213,9 @@ export function createChangeTail(options: ChangeTailOptions): ChangeTail {
       retryMs = HORIZON_RETRY_MIN_MS;
       lookSoon();
       notifying ??= setTimeout(notify, NOTIFY_EVERY_MS);
+    },
+    get subscriptions() {
+      return [...listeners.values()].reduce((sum, { size }) => sum + size, 0);
     },
     subscribe(topic, tell) {
       let set = listeners.get(topic);

@@ -4,7 +4,7 @@
  */
 import path from 'node:path';
 import type { Logger } from 'pino';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { actionActor } from '../../actors/action/action-actor.ts';
 import { ACTION_KIND } from '../../actors/action/messages.ts';
 import { createObserver } from '../../actors/action/observe.ts';
@@ -80,6 +80,14 @@ export async function startParts(node: Node, options: NodePartsOptions): Promise
   await node.start({ name: 'object store', start: async () => undefined, stop: () => store.close() });
 
   const changes = createChangeTail({ database, log, clock: systemClock });
+  new Gauge({
+    name: 'starling_change_subscriptions',
+    help: 'Subscriptions to the change log: watches that are open on this node',
+    registers: [metrics],
+    collect() {
+      this.set(changes.subscriptions);
+    },
+  });
   await node.start({ name: 'change log', start: async () => changes.start(), stop: () => changes.stop() });
 
   const pods = has('workers') ? processRuntime(options, database) : undefined;
