@@ -61,6 +61,22 @@ export function mapPaths(text: string, mappings: PathMapping[]): string {
   });
 }
 
+/** What the environment of every container begins with: the allow-listed variables, and `binDirs` in front of PATH. */
+export function containerBaseEnv(
+  baseEnv: Record<string, string | undefined>,
+  binDirs: string[],
+): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const [name, value] of Object.entries(baseEnv)) {
+    if (value !== undefined && allowed.test(name)) env[name] = value;
+  }
+  return { ...env, PATH: searchPath(env.PATH, binDirs) };
+}
+
+function searchPath(given: string | undefined, binDirs: string[]): string {
+  return [...binDirs, given ?? '/usr/local/bin:/usr/bin:/bin'].join(path.delimiter);
+}
+
 function fieldValue(pod: V1Pod, fieldPath: string): string | undefined {
   const keyed = /^metadata\.(labels|annotations)\['(.+)'\]$/.exec(fieldPath);
   if (keyed) return pod.metadata?.[keyed[1] as 'labels' | 'annotations']?.[keyed[2]!] ?? '';
@@ -124,17 +140,14 @@ export async function containerCommand(
     }
   }
   const declared: Record<string, string> = {};
-  const env: Record<string, string> = {};
-  for (const [name, value] of Object.entries(options.baseEnv)) {
-    if (value !== undefined && allowed.test(name)) env[name] = value;
-  }
+  const env = containerBaseEnv(options.baseEnv, options.binDirs);
   for (const variable of container.env ?? []) {
     const value = await resolveValue(options, variable, declared);
     if (value === undefined) continue;
     declared[variable.name] = value;
     env[variable.name] = variable.valueFrom ? value : mapPaths(value, mappings);
   }
-  env.PATH = [...options.binDirs, env.PATH ?? '/usr/local/bin:/usr/bin:/bin'].join(path.delimiter);
+  if (declared.PATH !== undefined) env.PATH = searchPath(env.PATH, options.binDirs);
   env[POD_UID_VARIABLE] = pod.metadata?.uid ?? '';
 
   const words = [...(container.command ?? []), ...(container.args ?? [])];

@@ -8,10 +8,10 @@ import type { ContainerKind, ContainerState, ContainerView, Outcome, Refusal } f
 import { LogFile, logTail } from './log-file.ts';
 import { identityOf, listProcesses, sendSignal } from './process-table.ts';
 import { RunDirectory, type ShimProcess } from './run-directory.ts';
-import { type Shim, spawnShim } from './shim.ts';
+import { type Shim, type ShimOptions, spawnShim } from './shim.ts';
 
-/** The running process of one run; `child` only when this node has forked it. */
-type Live = ShimProcess & { child?: { exited?: { code: number | null; signal: NodeJS.Signals | null } } };
+/** The running process of one run; `told` only while this node is told of its end, by then with the exit code. */
+type Live = ShimProcess & { told?: { exitCode?: number } };
 
 export type Launch = {
   command: string[];
@@ -50,6 +50,7 @@ export class ProcessContainer {
   readonly memoryLimitBytes: number | undefined;
   private readonly dir: string;
   private readonly onExit: () => void;
+  private readonly startShim: (options: ShimOptions) => Promise<Shim>;
   private restarts = 0;
   private run: RunDirectory;
   private state: ContainerState = { is: 'waiting' };
@@ -59,14 +60,24 @@ export class ProcessContainer {
   /** Launches of this run that came to nothing. */
   private fruitless = 0;
 
-  /** @param onExit called when a process that this node has forked is gone: time to look again */
-  constructor(spec: V1Container, kind: ContainerKind, dir: string, onExit: () => void) {
+  /**
+   * @param onExit called when the end of a process was told: time to look again
+   * @param startShim how shims are forked
+   */
+  constructor(
+    spec: V1Container,
+    kind: ContainerKind,
+    dir: string,
+    onExit: () => void,
+    startShim: (options: ShimOptions) => Promise<Shim> = spawnShim,
+  ) {
     this.name = spec.name;
     this.kind = kind;
     this.spec = spec;
     this.dir = dir;
     this.run = this.runDirectory(0);
     this.onExit = onExit;
+    this.startShim = startShim;
     this.log = new LogFile(path.join(dir, 'log'));
     const limit = quantityOf(spec.resources?.limits?.memory ?? '');
     this.memoryLimitBytes = limit ? limit : undefined;
@@ -114,9 +125,9 @@ export class ProcessContainer {
     return this.state.is === 'running';
   }
 
-  /** It runs under a shim that an earlier node has forked: its end must be looked for. */
+  /** It runs under a shim whose end nobody tells, as one that an earlier node has forked: the end must be looked for. */
   get adopted(): boolean {
-    return this.running && this.live !== undefined && !this.live.child;
+    return this.running && this.live !== undefined && !this.live.told;
   }
 
   /** Session (and process group) of the running payload. */
@@ -139,10 +150,11 @@ export class ProcessContainer {
       const [program, ...args] = command;
       const found = await findCommand(program!, env, workDir);
       const label = `starling/${this.name}`;
-      shim = await spawnShim({ runDir: this.run.path, workDir, command: [found, ...args], env, label });
-      const live: Live = { pid: shim.pid, identity: (await identityOf(shim.pid)) ?? '', startedAtMs, child: {} };
-      shim.process.once('exit', (code, signal) => {
-        live.child!.exited = { code, signal };
+      shim = await this.startShim({ runDir: this.run.path, workDir, command: [found, ...args], env, label });
+      const live: Live = { pid: shim.pid, identity: (await identityOf(shim.pid)) ?? '', startedAtMs, told: {} };
+      void shim.end.then(exitCode => {
+        if (exitCode === undefined) delete live.told;
+        else live.told = { exitCode };
         this.onExit();
       });
       lowerPriority(shim.pid, niceness);
@@ -185,12 +197,12 @@ export class ProcessContainer {
     const live = this.live;
     if (this.state.is !== 'running' || !live) return false;
     let exit = this.run.readExit();
-    const exited = live.child?.exited;
+    const exitCode = live.told?.exitCode;
     if (!exit) {
-      const alive = live.child ? !exited : (await identityOf(live.pid)) === live.identity;
+      const alive = live.told ? exitCode === undefined : (await identityOf(live.pid)) === live.identity;
       if (alive) {
         // An earlier node may have died between writing oom.json and the kill.
-        if (!live.child && this.run.outOfMemory) await this.signal('SIGKILL');
+        if (!live.told && this.run.outOfMemory) await this.signal('SIGKILL');
         return false;
       }
       exit = this.run.readExit(); // it may have been written between the two looks
@@ -202,10 +214,8 @@ export class ProcessContainer {
     } else if (!this.run.started && !this.run.outOfMemory) {
       // The shim left before it had created `started`: nobody told it to go, or it could not. The payload never ran.
       await this.startAgain();
-    } else if (exited?.signal) {
-      await this.end({ exitCode: 128 + os.constants.signals[exited.signal] });
-    } else if (exited) {
-      await this.end({ exitCode: exited.code ?? 255 });
+    } else if (exitCode !== undefined) {
+      await this.end({ exitCode });
     } else {
       await this.end({
         exitCode: 137,

@@ -7,6 +7,8 @@ import { watchMemory } from './memory-watch.ts';
 import { PodStore } from './pod-store.ts';
 import { validatePod } from './pod-validation.ts';
 import { type PodHost, ProcessPod } from './process-pod.ts';
+import { spawnShim } from './shim.ts';
+import type { WarmPython } from './warm/warm-python.ts';
 
 export type ProcessPodRuntimeOptions = {
   /** Directory of the pods; created by `start`. One runtime at a time may use it. */
@@ -24,6 +26,8 @@ export type ProcessPodRuntimeOptions = {
   resolveSecret: (name: string, key: string) => Promise<string | undefined>;
   /** Which of these running pods only wait for their children just now. Asked when slots are short, at least every 500 ms. */
   idlePods: (names: string[]) => Promise<Set<string>>;
+  /** Starts containers that it can start faster; it is begun and stopped by whoever made it, stopped after this runtime. */
+  warm?: Pick<WarmPython, 'start'>;
 };
 
 /** Where a look at the processes costs a process of its own (everywhere but on Linux), it is taken less often. */
@@ -62,6 +66,7 @@ export class ProcessPodRuntime implements PodRuntime {
       baseEnv,
       binDirs,
       niceness,
+      startShim: async shim => (await options.warm?.start(shim)) ?? spawnShim(shim),
       resolveSecret: options.resolveSecret,
       queueMessage: `waiting for a process slot: ${slots} of ${slots} in use`,
       onChange: pod => {

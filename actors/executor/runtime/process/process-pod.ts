@@ -11,6 +11,7 @@ import type { Deletion, PodStore, StoredPod } from './pod-store.ts';
 import { mountVolumes, workDirectory } from './pod-volumes.ts';
 import { type Launch, ProcessContainer } from './process-container.ts';
 import { processesWithVariable, sendSignal } from './process-table.ts';
+import type { Shim, ShimOptions } from './shim.ts';
 
 /** What a pod needs of its runtime. */
 export type PodHost = {
@@ -19,6 +20,7 @@ export type PodHost = {
   baseEnv: Record<string, string | undefined>;
   binDirs: string[];
   niceness: number;
+  startShim(options: ShimOptions): Promise<Shim>;
   resolveSecret(name: string, key: string): Promise<string | undefined>;
   /** Why a pod without a slot waits. */
   queueMessage: string;
@@ -67,7 +69,13 @@ export class ProcessPod {
     this.dir = host.store.podDir(this.name);
     const make = (spec: V1Container, init: boolean) => {
       const kind = init ? (spec.restartPolicy === 'Always' ? 'sidecar' : 'init') : 'main';
-      return new ProcessContainer(spec, kind, path.join(this.dir, 'containers', spec.name), () => this.poke());
+      return new ProcessContainer(
+        spec,
+        kind,
+        path.join(this.dir, 'containers', spec.name),
+        () => this.poke(),
+        options => host.startShim(options),
+      );
     };
     this.containers = [
       ...(this.pod.spec!.initContainers ?? []).map(spec => make(spec, true)),

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import os from 'node:os';
 
 /**
  * The little program between the node and a container's payload. It leads the container's session and process group and
@@ -45,13 +46,20 @@ export type ShimOptions = {
 /** A shim that waits for its `go`. */
 export type Shim = {
   pid: number;
-  process: ChildProcess;
   /** Lets the payload start; write down the pid before. */
   go(): void;
+  /**
+   * Settles when the shim is gone, with its exit code (128 + n for signal n), or with undefined when nobody will tell any
+   * more: then one has to look whether it lives.
+   */
+  end: Promise<number | undefined>;
 };
 
+/** A shim that is a child of this process. */
+export type SpawnedShim = Shim & { process: ChildProcess };
+
 /** Forks a shim. Rejects when the machine cannot (no `/bin/sh`, process limit, run directory gone). */
-export function spawnShim(options: ShimOptions): Promise<Shim> {
+export function spawnShim(options: ShimOptions): Promise<SpawnedShim> {
   return new Promise((resolve, reject) => {
     const child = spawn('/bin/sh', ['-c', script, options.label, options.workDir, ...options.command], {
       cwd: options.runDir,
@@ -62,9 +70,12 @@ export function spawnShim(options: ShimOptions): Promise<Shim> {
     const stdin = child.stdin!;
     stdin.on('error', () => {}); // the shim died before it was told to go; its exit event says so
     child.on('error', reject);
+    const end = new Promise<number>(told => {
+      child.once('exit', (code, signal) => told(signal ? 128 + os.constants.signals[signal] : (code ?? 255)));
+    });
     child.once('spawn', () => {
       child.unref();
-      resolve({ pid: child.pid!, process: child, go: () => stdin.end('go\n') });
+      resolve({ pid: child.pid!, process: child, end, go: () => stdin.end('go\n') });
     });
   });
 }
