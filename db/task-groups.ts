@@ -32,6 +32,7 @@ export interface TaskGroupScope {
 }
 
 const RECENT = 10;
+const phases = Array.from({ length: 10 }, (_, index) => index + 1);
 
 const taskOfRoot = sql.fragment`coalesce(a.task_name, nullif(a.short_name, ''), a.name)`;
 
@@ -62,10 +63,10 @@ export async function taskGroups(
       count(*) as "totalRuns", max(created_at) as "latestRunAt", max(ended_at) as "latestFinishedAt",
       (extract(epoch from avg(ended_at - created_at)) * 1000)::bigint as "averageDurationMs",
       (extract(epoch from avg(started_at - created_at)) * 1000)::bigint as "averageTimeToRunningMs",
-      (select array_agg(n order by p) from (
-        select p, count(*) filter (where same.phase = p) as n
-        from generate_series(1, 10) as p left join root same on same.task = root.task group by p) counted)
-        as "phaseCounts",
+      array[${sql.join(
+        phases.map(phase => sql.fragment`count(*) filter (where phase = ${phase})`),
+        sql.fragment`, `,
+      )}] as "phaseCounts",
       count(*) filter (where phase = 6 and error_kind = 'USER') as "userErrors",
       count(*) filter (where phase = 6 and error_kind = 'SYSTEM') as "systemErrors",
       count(*) filter (where phase = 6 and coalesce(error_kind, 'UNKNOWN') not in ('USER', 'SYSTEM')) as "otherErrors",

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { DatabasePool } from 'slonik';
-import { actionsByName, actionsInOrder } from '../../db/action-reads.ts';
+import { actionsBehind, actionsByName } from '../../db/action-reads.ts';
 import { isDatabaseUnavailable } from '../../db/pool.ts';
 import type { RunRow } from '../../db/run-reads.ts';
 import type { ChangeFeed } from './change-feed.ts';
@@ -18,6 +18,8 @@ interface Watched {
   /** Read the whole run: at first, and when changes may have been missed. */
   again: boolean;
   readonly unsubscribe: () => void;
+  /** True once the whole run has been read. */
+  loaded: boolean;
   /** Reads what changed; called when there is something and nobody reads. */
   wake: () => void;
 }
@@ -48,6 +50,7 @@ export class RunTrees {
     const watched = this.#watched.get(run.id) ?? this.#begin(run);
     const viewer = new TreeViewer(watched.tree, filter);
     watched.viewers.add(viewer);
+    if (watched.loaded) viewer.begin();
     return {
       viewer,
       close: () => {
@@ -65,6 +68,7 @@ export class RunTrees {
       viewers: new Set(),
       changed,
       again: true,
+      loaded: false,
       unsubscribe: this.#changes.subscribe(String(run.id), list => {
         if (list.length === 0) watched.again = true;
         for (const { subject } of list) changed.add(subject);
@@ -116,11 +120,13 @@ export class RunTrees {
   }
 
   async #load(runId: number, watched: Watched, over: () => boolean): Promise<void> {
-    for (let after = 0; !over(); ) {
-      const rows = await actionsInOrder(this.#db, runId, after, PAGE);
+    for (let after = ''; !over(); ) {
+      const rows = await actionsBehind(this.#db, runId, after, PAGE);
       watched.tree.take(rows);
-      if (rows.length < PAGE) return;
-      after = rows.at(-1)!.seq;
+      if (rows.length < PAGE) break;
+      after = rows.at(-1)!.name;
     }
+    watched.loaded = true;
+    for (const viewer of watched.viewers) viewer.begin();
   }
 }

@@ -20,6 +20,7 @@ export class TreeViewer implements TreeListener {
   readonly #matchingBelow = new Map<TreeNode, number>();
   readonly #shown = new Set<TreeNode>();
   #dirty = new Set<TreeNode>();
+  #begun = false;
   #failure: { readonly reason: unknown } | undefined;
 
   /** @param filter null to see everything */
@@ -45,6 +46,13 @@ export class TreeViewer implements TreeListener {
 
   countsChanged(node: TreeNode): void {
     this.#touch(node);
+  }
+
+  /** The tree is complete: from now on there is something to tell. Until then its actions come in no useful order. */
+  begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#bell.ring();
   }
 
   /** The tree cannot be read: the reader is told so. */
@@ -79,7 +87,7 @@ export class TreeViewer implements TreeListener {
 
   #touch(node: TreeNode): void {
     this.#dirty.add(node);
-    this.#bell.ring();
+    if (this.#begun) this.#bell.ring();
   }
 
   #show(node: TreeNode): Enriched | undefined {

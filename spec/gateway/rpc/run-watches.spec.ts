@@ -210,12 +210,13 @@ describe('RunService watches', () => {
       const before = world.feed.subscriptions;
       const streams = [watch(run.name), watch(run.name), watch(run.name, phases(Phase.succeeded))];
       for (const stream of streams.slice(0, 2)) {
-        let count = 0;
-        while (count < 2_501) {
-          const { enrichedActions } = await next(stream);
-          expect(enrichedActions.length).to.be.at.most(1_000);
-          count += enrichedActions.length;
+        const seen: string[] = [];
+        while (seen.length < 2_501) {
+          const message = await next(stream);
+          expect(message.enrichedActions.length).to.be.at.most(1_000);
+          seen.push(...shown(message));
         }
+        expect(seen).to.deep.equal(['a0', ...Array.from({ length: 2_500 }, (_, n) => `t${n}`)]);
       }
       const filtered = next(streams[2]!);
       await world.rows.change(run.id, 't7', { phase: Phase.succeeded });
