@@ -5,11 +5,11 @@ export type Part = 'node' | 'postgres' | 'redis' | 'other';
 
 export interface Usage {
   readonly cpuMs: Record<Part, number>;
+  /** Proportional: a page that several processes share (Postgres' buffers) counts once in all. */
   readonly residentMb: Record<Part, number>;
 }
 
 const TICK_MS = 10;
-const PAGE_KB = 4;
 
 /** Usage of the process tree below `pid`, the root included; CPU of ended children counts for their parents. */
 export function usageOf(pid: number): Usage {
@@ -26,9 +26,17 @@ export function usageOf(pid: number): Usage {
     if (!tree.has(each.pid)) continue;
     const part = partOf(each.name);
     usage.cpuMs[part] += each.ticks * TICK_MS;
-    usage.residentMb[part] += (each.pages * PAGE_KB) / 1024;
+    usage.residentMb[part] += proportionalKb(each.pid) / 1024;
   }
   return usage;
+}
+
+function proportionalKb(pid: number): number {
+  try {
+    return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
+  } catch {
+    return 0; // it ended while we looked
+  }
 }
 
 function zero(): Record<Part, number> {
@@ -42,7 +50,7 @@ function partOf(name: string): Part {
   return 'other';
 }
 
-function allProcesses(): { pid: number; parent: number; name: string; ticks: number; pages: number }[] {
+function allProcesses(): { pid: number; parent: number; name: string; ticks: number }[] {
   return readdirSync('/proc')
     .filter(entry => /^\d+$/.test(entry))
     .flatMap(entry => {
@@ -50,8 +58,8 @@ function allProcesses(): { pid: number; parent: number; name: string; ticks: num
         const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
         const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
         const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-        const [parent, utime, stime, pages] = [fields[1], fields[11], fields[12], fields[21]].map(Number);
-        return [{ pid: Number(entry), parent: parent!, name, ticks: utime! + stime!, pages: pages! }];
+        const [parent, utime, stime] = [fields[1], fields[11], fields[12]].map(Number);
+        return [{ pid: Number(entry), parent: parent!, name, ticks: utime! + stime! }];
       } catch {
         return []; // it ended while we looked
       }
