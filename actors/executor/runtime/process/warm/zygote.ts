@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { POD_UID_VARIABLE } from '../../pod-runtime.ts';
 import type { Shim, ShimOptions } from '../shim.ts';
 
@@ -100,13 +99,16 @@ export class Zygote {
         end(this.unfit ?? `ended with ${signal ?? `code ${code}`}: ${this.lastWords()}`),
       );
     });
-    if (this.channel) {
-      createInterface(this.channel).on('line', line => {
+    let pending = '';
+    this.channel?.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (pending + text).split('\n');
+      pending = lines.pop()!;
+      for (const line of lines) {
         const said = JSON.parse(line) as Said;
         if (said.ready) isReady();
         else this.hear(said);
-      });
-    }
+      }
+    });
   }
 
   get pid(): number | undefined {

@@ -72,13 +72,15 @@ describe('warm and cold starts of a console script', () => {
   const outcome = async (bench: PodBench, name: string, container: V1Container) => {
     const pod = await bench.run(aPod(name, [container]));
     const { exitCode, signal, reason, message } = pod.status!.containerStatuses![0]!.state!.terminated!;
-    // Dumps of the whole stack show one frame more.
-    const log = (await bench.lines(name)).filter(line => !line.includes('/zygote.py"')).join('\n');
-    const known = log
-      .replaceAll(path.dirname(bench.dir), '<dir>')
-      .replaceAll(pod.metadata!.uid!, '<uid>')
-      .replace(/0x[0-9a-f]{6,}/g, '<address>');
-    return { exitCode, signal, reason, message, log: known };
+    const known = (lines: string[]) =>
+      lines
+        .filter(line => !line.includes('/zygote.py"')) // dumps of the whole stack show one frame more
+        .join('\n')
+        .replaceAll(path.dirname(bench.dir), '<dir>')
+        .replaceAll(pod.metadata!.uid!, '<uid>')
+        .replace(/0x[0-9a-f]{6,}/g, '<address>');
+    const log = known(await bench.lines(name));
+    return { exitCode, signal, reason, message: message && known(message.split('\n')), log };
   };
 
   for (const [title, code] of Object.entries(cases)) {
