@@ -6,6 +6,7 @@ import { actionKey, parseActionKey } from '../actors/action/messages.ts';
 import type { IdentityJson } from '../actors/run/identity.ts';
 import { publishResults, releaseResults, reserveResults } from './cache.ts';
 import { toJsonb } from './jsonb.ts';
+import { endRuns } from './runs.ts';
 import type { Sql } from './sql.ts';
 
 interface ActionRow {
@@ -69,8 +70,8 @@ const save = {
 };
 
 /**
- * Writes the states whose version still holds, with the results they publish and the reservations they ask for or give
- * back; answers the keys written. A state whose reservation somebody else holds is not written.
+ * Writes the states whose version still holds, with what belongs to the same moment: the end of a run with its root, results
+ * they publish, reservations they ask for or give back; answers the keys written. A state whose reservation somebody else holds is not written.
  */
 export async function saveActions(tx: Sql, states: readonly ActionState[]): Promise<ReadonlySet<string>> {
   const granted = await reserveResults(
@@ -85,6 +86,10 @@ export async function saveActions(tx: Sql, states: readonly ActionState[]): Prom
   await publishResults(
     tx,
     winners.flatMap(({ runId, name, cacheEntry }) => (cacheEntry ? [{ ...cacheEntry, runId, action: name }] : [])),
+  );
+  await endRuns(
+    tx,
+    winners.filter(({ parent, stage }) => parent === null && stage === 'done').map(({ runId }) => runId),
   );
   await releaseResults(
     tx,

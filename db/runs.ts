@@ -72,6 +72,17 @@ export async function dueRuns(db: Sql, before: Date, limit: number): Promise<str
   return rows.map(row => String(row.id));
 }
 
+const end = {
+  name: 'run-end',
+  text: `update run set state = 'ended', ended_at = now(), wake_at = null, version = version + 1
+    where id = any($1::bigint[]) and state <> 'ended'`,
+};
+
+/** Ends runs, in the transaction that ends their roots: there is no moment between the two. */
+export async function endRuns(tx: Sql, ids: readonly number[]): Promise<void> {
+  if (ids.length > 0) await tx.query(end, [ids]);
+}
+
 /** The part of a run that never changes, as stored. */
 export interface RunConstants {
   readonly id: number;

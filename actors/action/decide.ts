@@ -40,7 +40,6 @@ import {
   type StartAttempt,
   type TerminateAttempt,
 } from '../executor/messages.ts';
-import { RUN_KIND, runKey } from '../run/messages.ts';
 import type { Decision, Letter } from '../runtime/actor.ts';
 import type { ActionState, StopCause, Verdict } from './action-state.ts';
 import { amendLast, closeAttempt, enterPhase, openAttempt, podOf, recordEvent } from './attempt-log.ts';
@@ -437,9 +436,6 @@ function finish(draft: Draft, now: Date, facts: ActionFacts, verdict: Verdict): 
     machine: { userFailures, systemFailures },
     ...(facts.policy?.cacheSerializable ? { release: true } : {}),
   });
-  if (state.parent === null) {
-    draft.letters.push({ to: { kind: RUN_KIND, key: runKey(state.runId) }, body: { type: 'root-ended' } });
-  }
   if (state.machine.notifyParent === true) tellParent(draft);
 }
 

@@ -6,8 +6,9 @@
  *     └────────────────────▲
  *
  *   aborting  entered by `abort`, with the letter `abort` to the root. If that letter were lost nothing would end, so it
- *             commits together with the state (I4). Left by `root-ended`.
- *   ended     entered by `root-ended`, once. An abort that comes later changes nothing.
+ *             commits together with the state (I4).
+ *   ended     entered in the transaction that ends the root (db/actions.ts), which raises the version: an abort that is just
+ *             being decided loses the race and then changes nothing.
  */
 import { type AbortAction, ACTION_KIND, actionKey } from '../action/messages.ts';
 import type { Decision, Letter } from '../runtime/actor.ts';
@@ -18,15 +19,11 @@ import type { RunState } from './run-state.ts';
 export function decide(before: RunState, mail: readonly RunMessage[], now: Date): Decision<RunState> {
   const letters: Letter[] = [];
   let state = before;
-  for (const message of mail) {
-    if (message.type === 'root-ended') {
-      if (state.state !== 'ended') state = { ...state, state: 'ended', endedAt: now };
-    } else if (state.state === 'live') {
-      const { reason, by } = message;
-      state = { ...state, state: 'aborting', abort: { reason, by, at: now } };
-      const body: AbortAction = { type: 'abort', reason, by, notifyParent: false };
-      letters.push({ to: { kind: ACTION_KIND, key: actionKey(state.id, ROOT_ACTION) }, body });
-    }
+  for (const { reason, by } of mail) {
+    if (state.state !== 'live') continue;
+    state = { ...state, state: 'aborting', abort: { reason, by, at: now } };
+    const body: AbortAction = { type: 'abort', reason, by, notifyParent: false };
+    letters.push({ to: { kind: ACTION_KIND, key: actionKey(state.id, ROOT_ACTION) }, body });
   }
   return { state, letters, changes: [], effects: [] };
 }

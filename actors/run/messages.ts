@@ -10,12 +10,7 @@ export interface AbortRun {
   readonly by: IdentityJson | null;
 }
 
-/** The root action is over, so by I6 everything is. */
-export interface RootEnded {
-  readonly type: 'root-ended';
-}
-
-export type RunMessage = AbortRun | RootEnded;
+export type RunMessage = AbortRun;
 
 /** Key of a run actor. */
 export function runKey(runId: number): string {

@@ -20,16 +20,10 @@ describe('run machine', () => {
     expect(decide(first.state, [abort], noon).letters).to.be.empty;
   });
 
-  it('ends with its root and stays as it is', () => {
-    const over = decide(live, [{ type: 'root-ended' }], noon).state;
-    expect(over).to.include({ state: 'ended', endedAt: noon });
-    const late = decide(over, [abort, { type: 'root-ended' }], new Date(0));
-    expect(late.state).to.equal(over);
+  it('is not aborted once it has ended', () => {
+    const ended: RunState = { ...live, state: 'ended', endedAt: noon };
+    const late = decide(ended, [abort], noon);
+    expect(late.state).to.equal(ended);
     expect(late.letters).to.be.empty;
-  });
-
-  it('ends also when it was being aborted', () => {
-    const aborting = decide(live, [abort], noon).state;
-    expect(decide(aborting, [{ type: 'root-ended' }], noon).state).to.include({ state: 'ended' });
   });
 });
