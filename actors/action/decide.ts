@@ -30,49 +30,28 @@
  *
  * If this process dies after a commit, mail and wake_at are in the database and any node goes on from there.
  */
-import {
-  type AttemptEnded,
-  type AttemptObserved,
-  type AttemptPhase,
-  type AttemptPlan,
-  EXECUTOR_KIND,
-  executorKey,
-  type StartAttempt,
-  type TerminateAttempt,
-} from '../executor/messages.ts';
-import type { Decision, Letter } from '../runtime/actor.ts';
-import type { ActionState, StopCause, Verdict } from './action-state.ts';
-import { amendLast, closeAttempt, enterPhase, openAttempt, podOf, recordEvent } from './attempt-log.ts';
+import type { AttemptEnded, AttemptObserved, AttemptPhase, AttemptPlan } from '../executor/messages.ts';
+import type { Decision } from '../runtime/actor.ts';
+import type { ActionState, StopCause } from './action-state.ts';
+import { amendLast, enterPhase, openAttempt, podOf, recordEvent } from './attempt-log.ts';
 import { deadlineOf, nextBound, timeoutFailure } from './bounds.ts';
+import { become, type Draft, needed, policyOf, tellExecutor, tellParent } from './draft.ts';
+import { abortChildren, close, conclude, fail } from './ending.ts';
 import type { ActionFacts } from './facts.ts';
 import type { Failure } from './failure.ts';
-import { type AbortAction, ACTION_KIND, type ActionMessage, actionKey } from './messages.ts';
+import type { AbortAction, ActionMessage } from './messages.ts';
 import { Phase } from './phase.ts';
-import { retryDelayMs, type TaskPolicy } from './policy.ts';
 
-/** Platform failures an action survives by further attempts, beyond those its executors survive by further pods. */
-export const MAX_SYSTEM_FAILURES = 3;
-/** First delay after a platform failure; it doubles with each. */
-const SYSTEM_RETRY_MS = 1_000;
-/** A closing parent looks again after this time even if a child's word got lost. */
-const CLOSING_RECHECK_MS = 5_000;
 /** How often an action that waits for the result of another looks for it. */
 const AWAIT_RECHECK_MS = 1_000;
 
 const CACHE_MISS = 1;
 const CACHE_HIT = 2;
-const CACHE_POPULATED = 3;
 const CONDITION = 3;
 
 /** How long a stopped pod may take to end by itself, in seconds. */
 export interface ActionSettings {
   readonly graceSeconds: number;
-}
-
-/** The state being worked on and what it causes. Local to one call of `decide`. */
-interface Draft {
-  state: ActionState;
-  readonly letters: Letter[];
 }
 
 /**
@@ -199,18 +178,18 @@ function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSe
 
 function begin(draft: Draft, now: Date, facts: ActionFacts): void {
   const { state } = draft;
-  if (state.abort !== null) return finish(draft, now, facts, { phase: Phase.aborted });
+  if (state.abort !== null) return conclude(draft, now, now, facts, { phase: Phase.aborted });
   if (state.type === CONDITION) return pause(draft, now, facts);
   if (facts.recovered !== undefined) {
     const { outputUri, run } = facts.recovered;
     become(draft, { outputUri, recoveredFrom: { run, action: state.name } });
-    return finish(draft, now, facts, { phase: Phase.recovered });
+    return conclude(draft, now, now, facts, { phase: Phase.recovered });
   }
   if (facts.cached !== undefined) {
     const { outputUri } = facts.cached;
     const attempts = openAttempt(state.attempts, state.attempt, now, { cacheStatus: CACHE_HIT, outputUri });
     become(draft, { attempts, outputUri, cacheStatus: CACHE_HIT });
-    return finish(draft, now, facts, { phase: Phase.succeeded });
+    return conclude(draft, now, now, facts, { phase: Phase.succeeded });
   }
   if (facts.computedBy !== undefined) return awaitResult(draft, now, facts.computedBy);
   if (
@@ -251,19 +230,19 @@ function pause(draft: Draft, now: Date, facts: ActionFacts): void {
 /** A signal that is there wins over a time-out that has just passed (executor.md 2.12). */
 function awaitSignal(draft: Draft, now: Date, facts: ActionFacts): void {
   const { state } = draft;
-  if (state.hasValue) return finish(draft, now, facts, { phase: Phase.succeeded });
-  if (state.abort !== null) return finish(draft, now, facts, { phase: Phase.aborted });
+  if (state.hasValue) return conclude(draft, now, now, facts, { phase: Phase.succeeded });
+  if (state.abort !== null) return conclude(draft, now, now, facts, { phase: Phase.aborted });
   const { giveUpAt } = state.machine;
   if (giveUpAt === undefined || now.getTime() < giveUpAt) return;
   const message = 'nobody signalled the condition before its time-out';
   const failure: Failure = { code: 'ConditionTimedOut', kind: 'USER', message, recoverable: false };
-  finish(draft, now, facts, { phase: Phase.timedOut, failure });
+  conclude(draft, now, now, facts, { phase: Phase.timedOut, failure });
 }
 
 function fallAsleep(draft: Draft, now: Date, facts: ActionFacts, input: NonNullable<ActionFacts['sleep']>): void {
   const opened = openAttempt(draft.state.attempts, draft.state.attempt, now);
   become(draft, { attempts: opened });
-  if ('failure' in input) return finish(draft, now, facts, { phase: Phase.failed, failure: input.failure });
+  if ('failure' in input) return conclude(draft, now, now, facts, { phase: Phase.failed, failure: input.failure });
   become(draft, {
     stage: 'sleeping',
     phase: Phase.running,
@@ -333,32 +312,6 @@ function stopAttempt(draft: Draft, cause: StopCause, reason: string, settings: A
   });
 }
 
-/** The attempt failed: another one if the budget of its kind allows, else the verdict. */
-function fail(draft: Draft, at: Date, now: Date, facts: ActionFacts, phase: number, failure: Failure): void {
-  const { state } = draft;
-  const policy = policyOf(facts);
-  const system = failure.kind === 'SYSTEM';
-  const userFailures = (state.machine.userFailures ?? 0) + (system ? 0 : 1);
-  const systemFailures = (state.machine.systemFailures ?? 0) + (system ? 1 : 0);
-  const budgetLeft = system ? systemFailures <= MAX_SYSTEM_FAILURES : userFailures <= policy.retries;
-  if (!failure.recoverable || !budgetLeft) return conclude(draft, at, now, facts, { phase, failure });
-
-  const delayMs = system ? SYSTEM_RETRY_MS * 2 ** (systemFailures - 1) : retryDelayMs(policy, userFailures);
-  const retryAt = new Date(at.getTime() + delayMs);
-  const deadline = deadlineOf(state, policy);
-  const { stop: _over, ...machine } = state.machine;
-  become(draft, {
-    stage: 'backoff',
-    phase: Phase.queued,
-    attempts: closeAttempt(state.attempts, at, phase, failure),
-    machine: { ...machine, userFailures, systemFailures, retryAt: retryAt.getTime() },
-    waitingFor: system
-      ? `another attempt after platform failure ${systemFailures} of at most ${MAX_SYSTEM_FAILURES}`
-      : `retry ${userFailures} of ${policy.retries}, ${delayMs / 1000} s after the failure`,
-    wakeAt: deadline !== null && deadline < retryAt ? deadline : retryAt,
-  });
-}
-
 function awaitRetry(draft: Draft, now: Date, facts: ActionFacts): void {
   const { state } = draft;
   if (state.abort !== null) return conclude(draft, now, now, facts, { phase: Phase.aborted });
@@ -371,114 +324,11 @@ function awaitRetry(draft: Draft, now: Date, facts: ActionFacts): void {
   if (retryAt === undefined || now.getTime() >= retryAt) startAttempt(draft, now, facts);
 }
 
-/** The verdict is known. With children: refuse further ones from this commit on, and read those that live in the next drain. */
-function conclude(draft: Draft, at: Date, now: Date, facts: ActionFacts, verdict: Verdict): void {
-  const { state } = draft;
-  become(draft, { attempts: closeAttempt(state.attempts, at, verdict.phase, verdict.failure) });
-  if (!state.hasChildren) return finish(draft, now, facts, verdict);
-  const { stop: _stopped, retryAt: _over, ...machine } = state.machine;
-  become(draft, {
-    stage: 'closing',
-    machine: { ...machine, verdict },
-    waitingFor: 'its children to end',
-    wakeAt: now,
-  });
-}
-
-/** Only children read after the commit that entered `closing` are known to be all: `conclude` never gets here itself. */
-function close(draft: Draft, now: Date, facts: ActionFacts): void {
-  const { state } = draft;
-  if (!facts.closing) return;
-  const children = facts.liveChildren ?? [];
-  const verdict = state.machine.verdict!;
-  if (children.length === 0) return finish(draft, now, facts, verdict);
-  abortChildren(draft, facts);
-  become(draft, {
-    waitingFor: `${children.length} ${children.length === 1 ? 'child' : 'children'} to end`,
-    wakeAt: new Date(now.getTime() + CLOSING_RECHECK_MS),
-  });
-}
-
-/** Idempotent: a child that was told before only learns that its parent wants word. */
-function abortChildren(draft: Draft, facts: ActionFacts): void {
-  const { state } = draft;
-  const ending = endings[state.machine.verdict?.phase ?? 0] ?? 'is ending';
-  const { reason, by } = state.abort ?? { reason: `parent action ${state.name} ${ending}`, by: null };
-  for (const child of facts.liveChildren ?? []) {
-    const body: AbortAction = { type: 'abort', reason, by, notifyParent: true };
-    draft.letters.push({ to: { kind: ACTION_KIND, key: actionKey(state.runId, child) }, body });
-  }
-}
-
-/** The one place where an action becomes terminal (I1). */
-function finish(draft: Draft, now: Date, facts: ActionFacts, verdict: Verdict): void {
-  const { state } = draft;
-  if (
-    verdict.phase === Phase.succeeded &&
-    facts.cached === undefined &&
-    facts.policy?.cacheable &&
-    state.cacheKey !== null
-  ) {
-    const cacheEntry = { scope: facts.run.cacheScope, key: state.cacheKey, outputUri: state.outputUri ?? '' };
-    become(draft, { cacheEntry, cacheStatus: CACHE_POPULATED });
-  }
-  const attempts = closeAttempt(state.attempts, now, verdict.phase, verdict.failure);
-  const lastEnd = attempts.at(-1)?.endedAt;
-  const { userFailures = 0, systemFailures = 0 } = state.machine;
-  become(draft, {
-    stage: 'done',
-    phase: verdict.phase,
-    failure: verdict.failure ?? null,
-    attempts,
-    endedAt: lastEnd === undefined ? now : new Date(lastEnd),
-    waitingFor: null,
-    wakeAt: null,
-    machine: { userFailures, systemFailures },
-    ...(facts.policy?.cacheSerializable ? { release: true } : {}),
-  });
-  if (state.machine.notifyParent === true) tellParent(draft);
-}
-
-function tellParent(draft: Draft): void {
-  const { runId, parent, name } = draft.state;
-  if (parent === null) return;
-  draft.letters.push({
-    to: { kind: ACTION_KIND, key: actionKey(runId, parent) },
-    body: { type: 'child-ended', child: name },
-  });
-}
-
-function tellExecutor(draft: Draft, body: StartAttempt | TerminateAttempt): void {
-  const { runId, name, attempt } = draft.state;
-  draft.letters.push({ to: { kind: EXECUTOR_KIND, key: executorKey(runId, name, attempt) }, body });
-}
-
-function become(draft: Draft, fields: Partial<ActionState>): void {
-  draft.state = { ...draft.state, ...fields };
-}
-
-function needed(facts: ActionFacts | undefined): ActionFacts {
-  if (facts === undefined) throw new Error('an action that is not over was loaded without its facts');
-  return facts;
-}
-
-function policyOf(facts: ActionFacts): TaskPolicy {
-  if (facts.policy === undefined) throw new Error('a task action was loaded without the policy of its task');
-  return facts.policy;
-}
-
 const observedPhase: Record<AttemptPhase, number> = {
   queued: Phase.queued,
   'waiting-for-resources': Phase.waitingForResources,
   initializing: Phase.initializing,
   running: Phase.running,
-};
-
-const endings: Record<number, string> = {
-  [Phase.succeeded]: 'has succeeded',
-  [Phase.failed]: 'has failed',
-  [Phase.aborted]: 'was aborted',
-  [Phase.timedOut]: 'has timed out',
 };
 
 /** Private bookkeeping is no news to anyone who watches. */

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { ActionState } from '../../../actors/action/action-state.ts';
-import { decide, MAX_SYSTEM_FAILURES } from '../../../actors/action/decide.ts';
+import { decide } from '../../../actors/action/decide.ts';
+import { MAX_SYSTEM_FAILURES } from '../../../actors/action/ending.ts';
 import type { ActionFacts } from '../../../actors/action/facts.ts';
 import type { ActionMessage } from '../../../actors/action/messages.ts';
 import { Phase } from '../../../actors/action/phase.ts';
@@ -410,6 +411,22 @@ describe('action machine: conditions', () => {
   it('can be aborted', () => {
     const paused = step(anAction(condition), []).state;
     expect(step(paused, [abort()]).state).to.include({ stage: 'done', phase: Phase.aborted });
+  });
+});
+
+describe('action machine: children of anything', () => {
+  it('end before what they were enqueued under, whatever that is (I6)', () => {
+    const parents: [ActionState, ActionFacts][] = [
+      [anAction({ hasChildren: true }), facts({ cached: { outputUri: 's3://flyte/old' } })],
+      [anAction({ hasChildren: true, ...aChild }), facts({ sleep: { ms: 0 } })],
+      [anAction({ hasChildren: true, type: 3, hasValue: true }), facts()],
+    ];
+    for (const [state, given] of parents) {
+      const closingNow = step(state, [], { facts: given }).state;
+      expect(closingNow).to.include({ stage: 'closing' });
+      const over = step(closingNow, [], { facts: facts({ closing: true, liveChildren: [] }) }).state;
+      expect(over).to.include({ stage: 'done', phase: Phase.succeeded });
+    }
   });
 });
 
