@@ -16,6 +16,7 @@ const SYSTEM_RETRY_MS = 1_000;
 /** A closing parent looks again after this time even if a child's word got lost. */
 const CLOSING_RECHECK_MS = 5_000;
 
+const CACHE_HIT = 2;
 const CACHE_POPULATED = 3;
 
 /** The attempt failed: another one if the budget of its kind allows, else the verdict. */
@@ -88,7 +89,7 @@ function finish(draft: Draft, now: Date, facts: ActionFacts, verdict: Verdict): 
   const { state } = draft;
   if (
     verdict.phase === Phase.succeeded &&
-    facts.cached === undefined &&
+    state.cacheStatus !== CACHE_HIT &&
     facts.policy?.cacheable &&
     state.cacheKey !== null
   ) {
