@@ -16,19 +16,27 @@ REQUIRED = (
 # What an empty task has imported by its end, beyond what the modules above bring along. A version of the SDK without one of
 # them imports it later or never.
 WELCOME = (
-    "flyte._internal.controllers.remote",
+    "faulthandler",
     "flyte._internal.controllers.remote._client",
+    "flyte._internal.resolvers.default",
+    "flyte._internal.runtime.task_serde",
     "flyte._utils.async_cache",
+    "flyte._utils.asyncify",
     "flyte.config._reader",
+    "flyte.git",
+    "flyte.remote._client.auth._interceptors.default_metadata",
+    "flyte.remote._client.auth._interceptors.retry",
+    "flyte.remote._client.controlplane",
     "flyte.storage._config",
     "flyte.types._interface",
-    "pydantic.version",
-    "pydantic.main",
-    "pyqwest._errors",
-    "httpx",
-    "opentelemetry.trace",
-    "opentelemetry.metrics",
     "httpcore",
+    "httpx",
+    "importlib.resources.readers",
+    "opentelemetry.metrics",
+    "opentelemetry.propagate",
+    "opentelemetry.trace.propagation.tracecontext",
+    "pydantic.main",
+    "pyqwest._glue",
     "zoneinfo",
 )
 
@@ -113,10 +121,17 @@ def reapply():
     replaced = {_log: _original_log}
     for fn, options in _decorated:
         logged = _original_log(fn, **options)
-        if logged is not fn:
-            replaced[fn] = logged
-    for name, module in list(sys.modules.items()):
-        if not name.startswith("flyte."):
+        if logged is fn:
+            continue
+        replaced[fn] = logged
+        owner = sys.modules[fn.__module__]
+        *outer, name = fn.__qualname__.split(".")
+        for part in outer:
+            owner = vars(owner)[part]
+        setattr(owner, name, logged)
+    # Other modules may have imported the function by its name.
+    for module_name, module in list(sys.modules.items()):
+        if not module_name.startswith("flyte."):
             continue
         for key, value in list(object.__getattribute__(module, "__dict__").items()):
             if type(value) is type(_log) and value in replaced:

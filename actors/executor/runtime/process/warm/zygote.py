@@ -523,16 +523,17 @@ try:
     become(launch, zygote)
 except BaseException:
     start_cold(launch)
-failed = False
+# The frame of this file is taken out of the traces of what comes up.
+code = 0
 try:
     exec(zygote.code, main.__dict__)
-except SystemExit:
-    raise
+except SystemExit as error:
+    error.__traceback__ = error.__traceback__.tb_next
+    code = error.code
 except BaseException as error:
-    failed = True
     interrupted = isinstance(error, KeyboardInterrupt)
     error.__traceback__ = error.__traceback__.tb_next
     flush()
     sys.excepthook(type(error), error, error.__traceback__)
-if failed:
-    sys.exit(1)
+    code = 1
+sys.exit(code)
