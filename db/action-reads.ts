@@ -1,8 +1,8 @@
 import { type DatabasePool, sql } from 'slonik';
 import { z } from 'zod';
-import type { ActionPath } from '../actors/run/commands.ts';
 import { cursorOf, orderAndLimit, type Page, type PageRequest, toPage, whereOf } from './list-query.ts';
-import { attempts, bytes, cursor, failure, identity, recoveredFrom } from './row-types.ts';
+import { bytes, cursor, recoveredFrom } from './row-types.ts';
+import type { Sql } from './sql.ts';
 
 /** What every list and every watch tells of an action: its row without the large and the private parts. */
 export const actionFields = {
@@ -43,34 +43,6 @@ export const actionColumns = sql.fragment`
 /** Joins the spec of conditions only: their metadata holds the declared type. */
 export const conditionSpec = sql.fragment`left join spec c on a.type = 3 and c.digest = a.spec_digest`;
 
-const actionDetailRow = z.object({
-  ...actionFields,
-  inputUri: z.string(),
-  outputUri: z.string().nullable(),
-  failure,
-  /** Serialised flyteidl2.core.Literal of a signalled condition. */
-  value: bytes.nullable(),
-  signalledBy: identity,
-  abortReason: z.string().nullable(),
-  abortBy: identity,
-  attempts,
-  /** Serialised TaskSpec, TraceSpec or ConditionAction; null when none was stored. */
-  spec: bytes.nullable(),
-});
-
-/** Everything about an action that a client may see. */
-export type ActionDetailRow = z.infer<typeof actionDetailRow>;
-
-/** One action with its spec, or null. */
-export async function findAction(db: DatabasePool, path: ActionPath): Promise<ActionDetailRow | null> {
-  return await db.maybeOne(sql.type(actionDetailRow)`
-    select ${actionColumns}, a.input_uri as "inputUri", a.output_uri as "outputUri", a.failure as "failure",
-      a.value as "value", a.signalled_by as "signalledBy", a.abort_reason as "abortReason", a.abort_by as "abortBy",
-      a.attempts as "attempts", s.body as "spec"
-    from run r join action a on a.run_id = r.id ${conditionSpec} left join spec s on s.digest = a.spec_digest
-    where r.project = ${path.project} and r.domain = ${path.domain} and r.name = ${path.run} and a.name = ${path.action}`);
-}
-
 /** The actions of one run, a page of them (db/action-list-columns.ts). */
 export async function listActions(db: DatabasePool, runId: number, page: PageRequest): Promise<Page<ActionRow>> {
   const rows = await db.any(sql.type(z.object({ ...actionFields, cursor }))`
@@ -80,25 +52,24 @@ export async function listActions(db: DatabasePool, runId: number, page: PageReq
   return toPage(page, rows);
 }
 
+const behind = {
+  name: 'actions-behind',
+  text: `select ${actionColumns.sql} from action a ${conditionSpec.sql}
+    where a.run_id = $1 and a.name > $2 order by a.name limit $3`,
+};
+
 /** The next `limit` actions of a run behind a name ('' at first), by name: the way through all of a large run that no sort slows down. */
-export async function actionsBehind(
-  db: DatabasePool,
-  runId: number,
-  name: string,
-  limit: number,
-): Promise<readonly ActionRow[]> {
-  return await db.any(sql.type(actionRow)`
-    select ${actionColumns} from action a ${conditionSpec}
-    where a.run_id = ${runId} and a.name > ${name} order by a.name limit ${limit}`);
+export function actionsBehind(db: Sql, runId: number, name: string, limit: number): Promise<ActionRow[]> {
+  return db.query<ActionRow>(behind, [runId, name, limit]);
 }
 
+const byName = {
+  name: 'actions-by-name',
+  text: `select ${actionColumns.sql} from action a ${conditionSpec.sql}
+    where a.run_id = $1 and a.name = any($2::text[]) order by a.seq`,
+};
+
 /** These actions of a run, as they are now. */
-export async function actionsByName(
-  db: DatabasePool,
-  runId: number,
-  names: readonly string[],
-): Promise<readonly ActionRow[]> {
-  return await db.any(sql.type(actionRow)`
-    select ${actionColumns} from action a ${conditionSpec}
-    where a.run_id = ${runId} and a.name = any(${sql.array([...names], 'text')}) order by a.seq`);
+export function actionsByName(db: Sql, runId: number, names: readonly string[]): Promise<ActionRow[]> {
+  return db.query<ActionRow>(byName, [runId, names]);
 }

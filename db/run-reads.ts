@@ -17,6 +17,7 @@ import {
   whereOf,
 } from './list-query.ts';
 import { bytes, cursor, identity, labels } from './row-types.ts';
+import type { Sql } from './sql.ts';
 
 const ROOT = 'a0';
 
@@ -38,13 +39,20 @@ const runFields = {
 };
 const runRow = z.object(runFields);
 
-/** What belongs to a run and not to one of its actions. */
+/** What belongs to a run and not to one of its actions: never changes. */
 export type RunRow = z.infer<typeof runRow>;
 
 const runColumns = sql.fragment`
   r.id as "id", r.project as "project", r.domain as "domain", r.name as "run", r.source as "source", r.labels as "labels",
   r.trigger_name as "triggerName", r.trigger_task_name as "triggerTaskName", r.trigger_revision as "triggerRevision",
   r.output_base as "outputBase", r.fingerprint as "fingerprint", r.spec as "runSpec", r.created_by as "createdBy"`;
+
+const runKeys = Object.keys(runFields) as (keyof RunRow)[];
+
+/** The run without its root action. */
+export function runOf(run: RunWithRoot): RunRow {
+  return Object.fromEntries(runKeys.map(key => [key, run[key]])) as RunRow;
+}
 
 /** A run and its root action. */
 const runWithRoot = z.object({ ...runFields, ...actionFields });
@@ -86,19 +94,30 @@ export const hasPausedAction: Condition = {
   fragment: sql.fragment`exists (select 1 from action p where p.run_id = r.id and p.phase = 9)`,
 };
 
-/** One run, or null. */
-export async function findRun(db: DatabasePool, path: RunPath): Promise<RunRow | null> {
-  return await db.maybeOne(sql.type(runRow)`
-    select ${runColumns} from run r
-    where r.project = ${path.project} and r.domain = ${path.domain} and r.name = ${path.run}`);
+const at = {
+  name: 'runs-at',
+  text: `select ${runColumns.sql} from unnest($1::text[], $2::text[], $3::text[]) as wanted(project, domain, name)
+    join run r using (project, domain, name)`,
+};
+
+/** Those runs that exist at these paths, in no order. */
+export function runsAt(db: Sql, paths: readonly RunPath[]): Promise<RunRow[]> {
+  return db.query<RunRow>(at, [
+    paths.map(path => path.project),
+    paths.map(path => path.domain),
+    paths.map(path => path.run),
+  ]);
 }
 
-/** One run with its root action, or null. */
-export async function findRunWithRoot(db: DatabasePool, runId: number): Promise<RunWithRoot | null> {
-  return await db.maybeOne(sql.type(runWithRoot)`
-    select ${runColumns}, ${actionColumns}
-    from run r join action a on a.run_id = r.id and a.name = ${ROOT} ${conditionSpec}
-    where r.id = ${runId}`);
+const withRoot = {
+  name: 'runs-with-root',
+  text: `select ${runColumns.sql}, ${actionColumns.sql}
+    from run r join action a on a.run_id = r.id and a.name = '${ROOT}' ${conditionSpec.sql} where r.id = any($1::bigint[])`,
+};
+
+/** Those of these runs that exist, with their root actions, in no order. */
+export function runsWithRoot(db: Sql, runIds: readonly number[]): Promise<RunWithRoot[]> {
+  return db.query<RunWithRoot>(withRoot, [runIds]);
 }
 
 /** A page of runs. */

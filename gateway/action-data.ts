@@ -1,13 +1,12 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
 import { Phase } from '../actors/action/phase.ts';
-import type { ActionDetailRow } from '../db/action-reads.ts';
 import { LiteralSchema } from '../proto/gen/flyteidl2/core/literals_pb.js';
 import { type Inputs, InputsSchema, type Outputs, OutputsSchema } from '../proto/gen/flyteidl2/task/common_pb.js';
-import { TaskSpecSchema } from '../proto/gen/flyteidl2/task/task_definition_pb.js';
 import { ActionType } from '../proto/gen/flyteidl2/workflow/run_definition_pb.js';
 import { ObjectNotFound, ObjectTooLarge } from '../storage/object-errors.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import { outputsUri } from './action-attempts.ts';
+import type { ActionDetail } from './action-reader.ts';
 import { Code, resourceExhausted, StarlingError } from './errors.ts';
 
 /** Larger inputs or outputs are read from the store, not through the gateway (services.md §12.4). */
@@ -25,7 +24,7 @@ export interface ActionData extends ActionDataUris {
 }
 
 /** Outputs exist only of a success; a condition has neither blob: its value stands in its row (runs.md 1.19). */
-export function actionDataUris(action: ActionDetailRow): ActionDataUris {
+export function actionDataUris(action: ActionDetail): ActionDataUris {
   if (action.type === ActionType.CONDITION) return { inputsUri: '', outputsUri: '' };
   const succeeded = action.phase === Phase.succeeded || action.phase === Phase.recovered;
   if (!succeeded || !action.outputUri) return { inputsUri: action.inputUri, outputsUri: '' };
@@ -40,7 +39,7 @@ export function actionDataUris(action: ActionDetailRow): ActionDataUris {
  * @throws StarlingError not_found when a blob is gone: its text holds the word "inputs" only when it is the inputs, which is how
  * the SDK tells the cases apart (sdk.md §3.6); resource_exhausted beyond 20 MiB; data_loss for a blob that is none
  */
-export async function readActionData(store: ObjectStore, action: ActionDetailRow): Promise<ActionData> {
+export async function readActionData(store: ObjectStore, action: ActionDetail): Promise<ActionData> {
   const uris = actionDataUris(action);
   const [inputs, outputs] = await Promise.all([
     readBlob(store, uris.inputsUri, 'inputs', bytes => fromBinary(InputsSchema, bytes)),
@@ -89,14 +88,14 @@ function gone(what: 'inputs' | 'outputs', uri: string): StarlingError {
 }
 
 /** A task without outputs may never have written any. */
-function declaresOutputs({ type, spec }: ActionDetailRow): boolean {
-  if (type !== ActionType.TASK || spec === null) return true;
-  const outputs = fromBinary(TaskSpecSchema, spec).taskTemplate?.interface?.outputs;
+function declaresOutputs({ spec }: ActionDetail): boolean {
+  if (spec.case !== 'task') return true;
+  const outputs = spec.value.taskTemplate?.interface?.outputs;
   return (outputs?.variables.length ?? 0) > 0;
 }
 
 /** The answer of a condition under the name the first output of a task has. */
-function conditionOutputs({ type, value }: ActionDetailRow): Outputs | undefined {
+function conditionOutputs({ type, value }: ActionDetail): Outputs | undefined {
   if (type !== ActionType.CONDITION || value === null) return undefined;
   return create(OutputsSchema, { literals: [{ name: 'o0', value: fromBinary(LiteralSchema, value) }] });
 }

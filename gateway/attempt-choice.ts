@@ -1,6 +1,6 @@
 import type { Attempt } from '../actors/action/attempt.ts';
 import type { ActionPath } from '../actors/run/commands.ts';
-import type { ActionDetailRow } from '../db/action-reads.ts';
+import type { ActionDetailRow } from '../db/action-details.ts';
 import { notFound } from './errors.ts';
 import { nameOfAction } from './identifiers.ts';
 

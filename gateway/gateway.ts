@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { RunDoor } from '../actors/run/commands.ts';
 import type { Database } from '../db/pool.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import { ActionReader } from './action-reader.ts';
 import type { IdentifyCaller } from './caller.ts';
 import { withDependencyErrors } from './dependency-errors.ts';
 import { actionsService } from './rpc/actions-service.ts';
@@ -53,14 +54,15 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const { database, door, changes, store, places, identifyCaller, log, now } = deps;
   const db = database.slonik;
   const watches = new ChildWatches({ db: database.sql, changes, log });
-  const trees = new RunTrees({ db, changes, log });
-  const directory = new RunDirectory(db);
-  const logs = { db, directory, changes, store, live: deps.liveLogs };
+  const trees = new RunTrees({ db: database.sql, changes, log });
+  const directory = new RunDirectory(database);
+  const actions = new ActionReader(database.sql, directory);
+  const logs = { directory, actions, changes, store, live: deps.liveLogs };
   const hold = changes.subscribe(NO_TOPIC, () => undefined);
   const services = [
-    runService({ db, directory, door, changes, trees, store, places, identifyCaller, now }),
+    runService({ db, directory, actions, door, changes, trees, store, places, identifyCaller, now }),
     actionsService({ door, sql: database.sql, watches, identifyCaller }),
-    dataProxyService({ ...logs, places, storeUrlFor: deps.storeUrlFor }),
+    dataProxyService({ ...logs, db, places, storeUrlFor: deps.storeUrlFor }),
     runLogsService(logs),
     taskService({ db, directory, identifyCaller }),
     projectService({ db, domains: deps.domains }),

@@ -1,8 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { DatabasePool } from 'slonik';
-import type { ActionPath } from '../../actors/run/commands.ts';
-import { type ActionDetailRow, findAction } from '../../db/action-reads.ts';
 import { findTask } from '../../db/tasks.ts';
 import {
   ArtifactType,
@@ -48,13 +46,7 @@ const MD5_METADATA = 'flytecontentmd5';
 
 /** What clients put into and get out of the object store, without access to it (services.md §12). */
 export function dataProxyService(deps: DataProxyServiceDeps): ServiceImplementation {
-  const { db, directory, store, places, storeUrlFor } = deps;
-
-  async function theAction(path: ActionPath): Promise<ActionDetailRow> {
-    const action = await findAction(db, path);
-    if (action === null) throw notFound('action', nameOfAction(path));
-    return action;
-  }
+  const { db, directory, actions, store, places, storeUrlFor } = deps;
 
   async function deployedSpec(path: TaskPath): Promise<TaskSpec> {
     const task = await findTask(db, path);
@@ -85,7 +77,7 @@ export function dataProxyService(deps: DataProxyServiceDeps): ServiceImplementat
     }
     if (source.case === 'taskId') return bundleOf(await deployedSpec(taskPath(source.value)), source.value.name);
     const path = actionPath(source.value.actionId, 'action_attempt_id.action_id');
-    const action = await theAction(path);
+    const action = await actions.get(path);
     switch (artifactType) {
       case ArtifactType.REPORT: {
         const { attempt, outputUri } = attemptOf(action, source.value.attempt, path);
@@ -93,8 +85,7 @@ export function dataProxyService(deps: DataProxyServiceDeps): ServiceImplementat
         return reportUri(outputUri);
       }
       case ArtifactType.CODE_BUNDLE: {
-        const spec = action.spec === null ? undefined : fromBinary(TaskSpecSchema, action.spec);
-        return bundleOf(spec, nameOfAction(path));
+        return bundleOf(action.spec.case === 'task' ? action.spec.value : undefined, nameOfAction(path));
       }
       default:
         throw invalidArgument('artifact_type', artifactType, 'must be REPORT or CODE_BUNDLE');
@@ -152,7 +143,7 @@ export function dataProxyService(deps: DataProxyServiceDeps): ServiceImplementat
       return { preSignedUrls: { signedUrl: [signed.url], expiresAt: timestampFromDate(signed.expiresAt) } };
     },
 
-    getActionData: async request => readActionData(store, await theAction(actionPath(request.actionId))),
+    getActionData: async request => readActionData(store, await actions.get(actionPath(request.actionId))),
 
     async *tailLogs(request, context) {
       const path = actionPath(request.actionId);

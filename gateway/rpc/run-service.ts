@@ -1,7 +1,7 @@
 import type { DatabasePool } from 'slonik';
-import type { ActionPath, RunDoor } from '../../actors/run/commands.ts';
-import { type ActionDetailRow, findAction, listActions } from '../../db/action-reads.ts';
-import { findRunWithRoot, hasPausedAction, listRuns } from '../../db/run-reads.ts';
+import type { RunDoor } from '../../actors/run/commands.ts';
+import { listActions } from '../../db/action-reads.ts';
+import { hasPausedAction, listRuns } from '../../db/run-reads.ts';
 import { findTask } from '../../db/tasks.ts';
 import { RunService } from '../../proto/gen/flyteidl2/workflow/run_service_pb.js';
 import type { ObjectStore } from '../../storage/object-store.ts';
@@ -38,17 +38,11 @@ const DEFAULT_ABORT_REASON = 'User requested abort';
 
 /** Runs and their actions as clients see them (runs.md 1, sdk.md §3). */
 export function runService(deps: RunServiceDeps): ServiceImplementation {
-  const { db, directory, door, store, identifyCaller } = deps;
+  const { db, directory, actions, door, store, identifyCaller } = deps;
   const commands = {
     ...deps,
     findTaskSpec: async (path: Parameters<typeof findTask>[1]) => (await findTask(db, path))?.spec ?? null,
   };
-
-  async function theAction(path: ActionPath): Promise<ActionDetailRow> {
-    const action = await findAction(db, path);
-    if (action === null) throw notFound('action', nameOfAction(path));
-    return action;
-  }
 
   return implement(RunService, {
     ...runWatches(deps),
@@ -57,7 +51,7 @@ export function runService(deps: RunServiceDeps): ServiceImplementation {
       const command = await runCommand(commands, request, identifyCaller(context));
       const result = await door.createRun(command);
       if (result.kind === 'name-taken') throw alreadyExists('run', nameOfRun(command.path));
-      const run = await findRunWithRoot(db, result.runId);
+      const run = await directory.withRoot(result.runId);
       if (run === null) throw notFound('run', nameOfRun({ ...command.path, run: result.name }));
       return { run: runMessage(run) };
     },
@@ -87,13 +81,13 @@ export function runService(deps: RunServiceDeps): ServiceImplementation {
     async getRunDetails(request) {
       const path = runPath(request.runId);
       const run = await directory.get(path);
-      const root = await theAction({ ...path, action: ROOT_ACTION });
+      const root = await actions.get({ ...path, action: ROOT_ACTION });
       return { details: runDetails(run, root, request.runId?.org) };
     },
 
     async getActionDetails(request) {
       const path = actionPath(request.actionId);
-      const action = await theAction(path);
+      const action = await actions.get(path);
       return { details: actionDetails(action, await directory.get(path), request.actionId?.run?.org) };
     },
 
@@ -135,18 +129,18 @@ export function runService(deps: RunServiceDeps): ServiceImplementation {
     },
 
     async getActionDataURIs(request) {
-      const { inputsUri, outputsUri } = actionDataUris(await theAction(actionPath(request.actionId)));
+      const { inputsUri, outputsUri } = actionDataUris(await actions.get(actionPath(request.actionId)));
       return { inputsUri, outputsUri };
     },
 
     async getActionData(request) {
-      const { inputs, outputs } = await readActionData(store, await theAction(actionPath(request.actionId)));
+      const { inputs, outputs } = await readActionData(store, await actions.get(actionPath(request.actionId)));
       return { inputs, outputs };
     },
 
     async getActionLogContext(request) {
       const path = actionPath(request.actionId);
-      const attempt = attemptOf(await theAction(path), request.attempt, path);
+      const attempt = attemptOf(await actions.get(path), request.attempt, path);
       const logContext = attemptLogContext(attempt);
       if (logContext === undefined)
         throw notFound('log of action', `${nameOfAction(path)}, attempt ${attempt.attempt}`);

@@ -4,16 +4,16 @@ import type { DatabasePool } from 'slonik';
 import type { AttemptEvent } from '../../actors/action/attempt.ts';
 import { isTerminal } from '../../actors/action/phase.ts';
 import type { ActionPath } from '../../actors/run/commands.ts';
-import { type ActionDetailRow, findAction } from '../../db/action-reads.ts';
 import type { Condition, Page } from '../../db/list-query.ts';
 import { listRuns, type RunRow, type RunWithRoot, runListColumns, runSequence, runsById } from '../../db/run-reads.ts';
 import { groupsOfRuns, type TaskGroupScope, taskGroups } from '../../db/task-groups.ts';
 import type { RunService } from '../../proto/gen/flyteidl2/workflow/run_service_pb.js';
 import { clusterEvent } from '../action-attempts.ts';
 import { actionDetails } from '../action-details.ts';
+import type { ActionDetail, ActionReader } from '../action-reader.ts';
 import { attemptOf } from '../attempt-choice.ts';
-import { invalidArgument, notFound } from '../errors.ts';
-import { actionPath, nameOfAction, projectDomain, ROOT_ACTION, runPath } from '../identifiers.ts';
+import { invalidArgument } from '../errors.ts';
+import { actionPath, projectDomain, ROOT_ACTION, runPath } from '../identifiers.ts';
 import { runScope } from '../list/run-scope.ts';
 import type { RunDirectory } from '../run-directory.ts';
 import { runDetails, runMessage } from '../run-message.ts';
@@ -24,7 +24,6 @@ import type { ChangeFeed } from '../watch/change-feed.ts';
 import { ChangedRuns } from '../watch/changed-runs.ts';
 import { patiently } from '../watch/patience.ts';
 import type { RunTrees } from '../watch/run-trees.ts';
-import { SharedReads } from '../watch/shared-reads.ts';
 import { treeFilter } from '../watch/tree-filter.ts';
 
 export interface RunWatchDeps {
@@ -32,6 +31,7 @@ export interface RunWatchDeps {
   readonly changes: ChangeFeed;
   readonly trees: RunTrees;
   readonly directory: RunDirectory;
+  readonly actions: ActionReader;
 }
 
 const RUNS_PER_MESSAGE = 100;
@@ -47,14 +47,11 @@ type Watches = Pick<
  * The streams of RunService. Each subscribes to the change log, then reads, then follows: the first message comes at once, every
  * final state is seen, and what a slow reader misses are states in between (I7).
  */
-export function runWatches({ db, changes, trees, directory }: RunWatchDeps): Watches {
-  const reads = new SharedReads<ActionDetailRow | null>();
-
+export function runWatches({ db, changes, trees, directory, actions }: RunWatchDeps): Watches {
   /** The action at the beginning and after each change; the last one is final. */
-  async function* follow(path: ActionPath, run: RunRow, signal: AbortSignal): AsyncGenerator<ActionDetailRow> {
+  async function* follow(path: ActionPath, run: RunRow, signal: AbortSignal): AsyncGenerator<ActionDetail> {
     for await (const _ of watchAction(changes, run.id, path.action, signal)) {
-      const action = await patiently(() => reads.read(nameOfAction(path), () => findAction(db, path)), signal);
-      if (action === null) throw notFound('action', nameOfAction(path));
+      const action = await patiently(() => actions.get(path), signal);
       yield action;
       if (isTerminal(action.phase)) return;
     }

@@ -1,12 +1,11 @@
-import type { DatabasePool } from 'slonik';
 import type { Attempt } from '../../actors/action/attempt.ts';
 import { type LogLine, PodNotFoundError, type PodRuntime } from '../../actors/executor/runtime/pod-runtime.ts';
 import type { ActionPath } from '../../actors/run/commands.ts';
-import { findAction } from '../../db/action-reads.ts';
 import { ObjectNotFound } from '../../storage/object-errors.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
+import type { ActionReader } from '../action-reader.ts';
 import { attemptOf } from '../attempt-choice.ts';
-import { Code, notFound, StarlingError } from '../errors.ts';
+import { Code, StarlingError } from '../errors.ts';
 import { nameOfAction } from '../identifiers.ts';
 import type { RunDirectory } from '../run-directory.ts';
 import { watchAction } from './action-watch.ts';
@@ -18,8 +17,8 @@ import { patiently } from './patience.ts';
 export type LiveLogs = Pick<PodRuntime, 'logs'>;
 
 export interface LogTailDeps {
-  readonly db: DatabasePool;
   readonly directory: RunDirectory;
+  readonly actions: ActionReader;
   readonly changes: ChangeFeed;
   readonly store: ObjectStore;
   readonly live: LiveLogs;
@@ -71,8 +70,7 @@ async function* followAttempt(
   let pod = '';
   let position = { lines: 0, nextByte: 0 };
   for await (const _ of changed) {
-    const action = await patiently(() => findAction(deps.db, path), signal);
-    if (action === null) throw notFound('action', nameOfAction(path));
+    const action = await patiently(() => deps.actions.get(path), signal);
     const attempt = attemptOf(action, chosen, path);
     chosen = attempt.attempt;
     if (attempt.pod !== undefined && attempt.pod.name !== pod) {

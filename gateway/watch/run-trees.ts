@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
-import type { DatabasePool } from 'slonik';
 import { actionsBehind, actionsByName } from '../../db/action-reads.ts';
 import { isDatabaseUnavailable } from '../../db/pool.ts';
 import type { RunRow } from '../../db/run-reads.ts';
+import type { Sql } from '../../db/sql.ts';
 import type { ChangeFeed } from './change-feed.ts';
 import { RunTree } from './run-tree.ts';
 import type { TreeFilter } from './tree-filter.ts';
@@ -29,12 +29,12 @@ interface Watched {
  * A tree subscribes to the change log before it reads the run, and reads one thing after the other, so its rows only get newer.
  */
 export class RunTrees {
-  readonly #db: DatabasePool;
+  readonly #db: Sql;
   readonly #changes: ChangeFeed;
   readonly #log: Logger;
   readonly #watched = new Map<number, Watched>();
 
-  constructor(collaborators: { readonly db: DatabasePool; readonly changes: ChangeFeed; readonly log: Logger }) {
+  constructor(collaborators: { readonly db: Sql; readonly changes: ChangeFeed; readonly log: Logger }) {
     this.#db = collaborators.db;
     this.#changes = collaborators.changes;
     this.#log = collaborators.log;
