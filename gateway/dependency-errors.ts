@@ -5,7 +5,7 @@ import { type AnyHandler, type ServiceImplementation, wrapHandlers } from './tra
 
 /**
  * The same service, whose handlers fail typed when what they depend on fails: a database or a store that is away is `unavailable`, which
- * clients answer by trying again. Their own errors pass.
+ * clients answer by trying again; a store that is full is `resource_exhausted`. Their own errors pass.
  */
 export function withDependencyErrors(service: ServiceImplementation): ServiceImplementation {
   return wrapHandlers(service, typed);
@@ -45,8 +45,10 @@ function translate(error: unknown): unknown {
   if (isDatabaseUnavailable(error)) return unavailable('the database cannot be reached now: try again', error);
   if (!(error instanceof ObjectStoreError)) return error;
   switch (error.code) {
-    case 'unavailable':
+    // Final, because the same call fails until somebody made room; only the SDK's Enqueue would wait, and it writes no object.
     case 'full':
+      return new StarlingError(Code.ResourceExhausted, error.message, { cause: error });
+    case 'unavailable':
       return unavailable(`the object store cannot serve this now: ${error.message}`, error);
     case 'invalid-uri':
     case 'invalid-argument':

@@ -57,6 +57,12 @@ export async function judge(store: ObjectStore, evidence: Evidence, maxOutputsBy
   if (outputs !== 'absent') return ended(outputs);
   if (exit.failure !== null) return ended(await withWords(exit.failure, evidence), exit.failure.kind === 'SYSTEM');
   if (!evidence.outputsExpected) return ended(null);
+  if (exit.container !== undefined) {
+    // The last line is the one for people (copilot/main.ts); those before it are its log.
+    const words = (await evidence.logTail()).trim() || exit.detail.trim();
+    const message = `the task ended with exit code 0, but its outputs could not be uploaded to ${outputUri}: ${words.split('\n').at(-1)}`;
+    return ended({ code: UPLOAD_FAILED, kind: 'SYSTEM', message: shorten(message), recoverable: true });
+  }
   return ended(
     await withWords(
       {

@@ -7,7 +7,7 @@ import type { AttemptPlan, PodFacts } from './messages.ts';
 import { judge } from './outcome.ts';
 import { attemptPaths } from './paths.ts';
 import { podFacts } from './pod-facts.ts';
-import { type CopyOptions, type KeptLogs, keepLogs, keptFiles } from './pod-logs.ts';
+import { type CopyOptions, type KeptLogs, keepLogs, keptFiles, lastWords } from './pod-logs.ts';
 import { rawPod } from './raw-pod.ts';
 
 type Owner = { readonly runId: number; readonly action: string; readonly attempt: number };
@@ -97,12 +97,13 @@ async function keepSomeLogs(
   logsUri: string,
   signal: AbortSignal,
 ): Promise<KeptLogs> {
+  const options = { follow: false, maxMs: MAX_COPY_MS, signal };
   try {
-    return await keepLogs(runtime, store, pod, logsUri, { follow: false, maxMs: MAX_COPY_MS, signal });
+    return await keepLogs(runtime, store, pod, logsUri, options);
   } catch (error) {
     if (!(error instanceof ObjectStoreFull)) throw error;
     log.error({ err: error, pod: pod.name }, 'the logs of a pod are lost: the object store is full');
-    return { files: [], tails: new Map() };
+    return { files: [], tails: await lastWords(runtime, pod, options) };
   }
 }
 

@@ -65,6 +65,26 @@ export async function keepLogs(
   };
 }
 
+/** The last lines of each container, of a pod whose logs cannot be kept. */
+export async function lastWords(
+  runtime: PodRuntime,
+  pod: PodFacts,
+  options: CopyOptions,
+): Promise<ReadonlyMap<string, string>> {
+  const tails = new Map<string, string>();
+  for (const { name, startedAtMs } of pod.containers) {
+    if (startedAtMs === undefined) continue;
+    const tail = new Tail();
+    try {
+      for await (const _ of lines(runtime, pod.name, name, tail, options));
+    } catch (error) {
+      if (!(error instanceof PodNotFoundError)) throw error;
+    }
+    tails.set(name, tail.text);
+  }
+  return tails;
+}
+
 async function* lines(
   runtime: PodRuntime,
   pod: string,

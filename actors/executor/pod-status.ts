@@ -84,7 +84,15 @@ function classifyRunning(pod: V1Pod, facts: ReturnType<typeof podFacts>): PodVie
 function succeededExit(pod: V1Pod): PodExit {
   const oom = oomStatus(pod);
   if (oom !== undefined) return containerExit(pod, oom, oom.state!.terminated!);
-  return { failure: null, detail: '', decisive: false };
+  return wellExit(pod);
+}
+
+/** The exit of the main container was good. An uploader that failed is told, for the case that it left nothing that says why. */
+function wellExit(pod: V1Pod): PodExit {
+  const uploader = uploaderStatus(pod);
+  const terminated = uploader?.state?.terminated;
+  if (terminated === undefined || terminated.exitCode === 0) return { failure: null, detail: '', decisive: false };
+  return { failure: null, container: uploader!.name, detail: terminated.message ?? '', decisive: false };
 }
 
 function failedExit(pod: V1Pod): PodExit {
@@ -101,7 +109,7 @@ function failedExit(pod: V1Pod): PodExit {
   const failed = failedStatus(pod);
   if (failed !== undefined) return containerExit(pod, failed, failed.state!.terminated!);
   const primary = primaryStatus(pod);
-  if (primary?.state?.terminated?.exitCode === 0) return { failure: null, detail: '', decisive: false };
+  if (primary?.state?.terminated?.exitCode === 0) return wellExit(pod);
   const text = `the pod failed without saying why: ${[reason, message].filter(Boolean).join(': ') || 'no reason given'}`;
   return failure(reason || 'UnknownError', 'SYSTEM', text, true);
 }
@@ -205,7 +213,10 @@ function uploaderOf(pod: V1Pod): string | undefined {
 }
 
 function liveUploader(pod: V1Pod): string | undefined {
+  return uploaderStatus(pod)?.state?.terminated === undefined ? uploaderOf(pod) : undefined;
+}
+
+function uploaderStatus(pod: V1Pod): V1ContainerStatus | undefined {
   const name = uploaderOf(pod);
-  const status = pod.status?.initContainerStatuses?.find(init => init.name === name);
-  return status?.state?.terminated === undefined ? name : undefined;
+  return pod.status?.initContainerStatuses?.find(init => init.name === name);
 }

@@ -26,7 +26,7 @@ export interface EndedPod {
 export interface PodExit {
   /** Null: everything that counts ended well. */
   readonly failure: Failure | null;
-  /** The container to blame; its log tells more. Absent: the primary one, or none. */
+  /** The container to blame; its log tells more. Absent: the primary one, or none. Without a failure: the uploader, which failed. */
   readonly container?: string;
   /** The last words of the container that failed, as the kubelet tells them; may be empty. */
   readonly detail: string;

@@ -15,6 +15,8 @@ const TOLERATED: ReadonlySet<string> = new Set([
   'flyteidl2.workflow.TailLogsRequest.attempt uint32.gt',
   'flyteidl2.workflow.GetActionLogContextRequest.attempt uint32.gt',
   'flyteidl2.workflow.WatchClusterEventsRequest.attempt uint32.gt',
+  // Files of a folder may come without one (services.md §12.1); the handler knows both lengths.
+  'flyteidl2.dataproxy.CreateUploadLocationRequest.content_md5 bytes.len',
   // A list without a scope lists everything the caller may see.
   'flyteidl2.workflow.ListRunsRequest.scope_by required',
   'flyteidl2.workflow.WatchGroupsRequest.scope_by required',

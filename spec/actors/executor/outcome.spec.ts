@@ -86,6 +86,15 @@ describe('the outcome of a pod', () => {
     expect(failure!.message).to.include('last words').and.include('os._exit');
   });
 
+  it('is a failure of the platform when the uploader could store neither outputs nor an error', async () => {
+    const uploader = { ...well, container: 'flyte-copilot-uploader', detail: 'no space left' };
+    const { failure, podLost } = await verdict(uploader);
+    expect(failure).to.include({ code: 'OutputUploadFailed', kind: 'SYSTEM', recoverable: true });
+    expect(failure!.message).to.include('no space left');
+    expect(podLost).to.equal(false);
+    expect((await verdict(uploader, { outputsExpected: false })).failure).to.equal(null);
+  });
+
   it('is success when nothing was written and nothing was expected', async () => {
     expect((await verdict(well, { outputsExpected: false })).failure).to.equal(null);
   });
