@@ -108,7 +108,7 @@ export async function embeddedPostgres(options: EmbeddedPostgresOptions): Promis
     env: options.env,
     logFile: path.join(dataDir, 'logs', 'postgres.log'),
     pidFile: path.join(dataDir, 'run', 'postgres.pid'),
-    ownPidFile: path.join(cluster, 'postmaster.pid'),
+    ownPidFiles: [path.join(cluster, 'postmaster.pid'), path.join(sockets, '.s.PGSQL.5432.lock')],
     marker: `-D ${cluster} `,
     probe: async () => (await ask(url('postgres'), 'select 1')) === undefined,
     // After a crash it replays its log first.

@@ -30,8 +30,8 @@ export interface ServerSpec {
   logFile: string;
   /** Written by us when it starts. */
   pidFile: string;
-  /** Written by the server itself; its first line is a pid too. */
-  ownPidFile?: string;
+  /** Written by the server itself, which refuses to start while their first line is the pid of any process. */
+  ownPidFiles?: readonly string[];
   /** A text that the command line of this server, and of no other, contains. */
   marker: string;
   /** Whether it answers requests now; must not throw. */
@@ -106,8 +106,8 @@ export class ServerProcess {
 
   /** Stops the server of this directory that an earlier Starling started, if one still runs. */
   async endOrphan(): Promise<void> {
-    const { pidFile, ownPidFile, marker, name, log } = this.#spec;
-    for (const file of ownPidFile ? [pidFile, ownPidFile] : [pidFile]) {
+    const { pidFile, ownPidFiles = [], marker, name, log } = this.#spec;
+    for (const file of [pidFile, ...ownPidFiles]) {
       const pid = readPid(file);
       if (pid === undefined) continue;
       if (commandLineOf(pid)?.includes(marker)) {

@@ -108,10 +108,11 @@ describe('embedded servers', () => {
       postgres = await embeddedPostgres({ dataDir, tmpDir, env, log });
       await postgres.start();
       const lock = path.join(dataDir, 'postgres', 'postmaster.pid');
-      const lines = readFileSync(lock, 'utf8');
+      const socketLock = path.join(new URL(postgres.url).hostname.replaceAll('%2F', '/'), '.s.PGSQL.5432.lock');
+      const left = [lock, socketLock].map(file => ({ file, lines: readFileSync(file, 'utf8') }));
       await postgres.stop();
-      const stale = lines.replace(/^\d+/, String(process.pid));
-      writeFileSync(lock, stale);
+      // As after a power cut: pids begin anew at every boot, and small ones are soon taken.
+      for (const { file, lines } of left) writeFileSync(file, lines.replace(/^\d+/, String(process.pid)));
       writeFileSync(path.join(dataDir, 'run', 'postgres.pid'), String(process.pid));
       await postgres.start();
       expect(await postgres.health()).to.equal(undefined);
