@@ -214,6 +214,10 @@ export const ConfigSchema = z.strictObject({
         'the path of a Python 3.10 or newer, like /opt/venv/bin/python',
         { defaultText: 'the active virtual environment if it has flyte, else one of our own in the data directory' },
       ),
+      warm: yesNo(
+        true,
+        'Keep one Python process that has imported the task runtime and fork tasks from it (Linux): a start costs a tenth of a second instead of a whole one. Where forking is not safe, and always on macOS, tasks start cold.',
+      ),
       packages: z.array(z.string().min(1)).default(['pandas', 'pyarrow']).register(settings, {
         description:
           'What our own environment holds beside flyte. DataFrame inputs and outputs need the two defaults; add what your tasks import.',

@@ -14,6 +14,7 @@ import { EXECUTOR_KIND } from '../../actors/executor/messages.ts';
 import { createPodWatch } from '../../actors/executor/pod-watch.ts';
 import { PodNotFoundError, type PodRuntime } from '../../actors/executor/runtime/pod-runtime.ts';
 import { ProcessPodRuntime } from '../../actors/executor/runtime/process/process-pod-runtime.ts';
+import { WarmPython } from '../../actors/executor/runtime/process/warm/warm-python.ts';
 import { createRunDoor } from '../../actors/run/door.ts';
 import { RUN_KIND } from '../../actors/run/messages.ts';
 import { runActor } from '../../actors/run/run-actor.ts';
@@ -90,7 +91,11 @@ export async function startParts(node: Node, options: NodePartsOptions): Promise
   });
   await node.start({ name: 'change log', start: async () => changes.start(), stop: () => changes.stop() });
 
-  const pods = has('workers') ? processRuntime(options, database) : undefined;
+  const warm = has('workers') && config.python.warm ? warmPython(options) : undefined;
+  if (warm !== undefined) {
+    await node.start({ name: 'warm Python', start: async () => warm.begin(), stop: () => warm.stop() });
+  }
+  const pods = has('workers') ? processRuntime(options, database, warm) : undefined;
   if (pods !== undefined) await node.start({ name: 'pods', start: () => pods.start(), stop: () => pods.stop() });
 
   const system = createActorSystem({ database, wakes, clock: systemClock, log, metrics, changes });
@@ -193,7 +198,16 @@ async function seedProjects(database: Database, config: Config): Promise<void> {
   }
 }
 
-function processRuntime({ config, env, log, python }: NodePartsOptions, database: Database): ProcessPodRuntime {
+function warmPython({ config, env, log, python }: NodePartsOptions): WarmPython {
+  const dir = path.join(config.dataDir, 'warm');
+  return new WarmPython({ python: python.python, binDir: python.binDir, baseEnv: env, dir, log });
+}
+
+function processRuntime(
+  { config, env, log, python }: NodePartsOptions,
+  database: Database,
+  warm: WarmPython | undefined,
+): ProcessPodRuntime {
   return new ProcessPodRuntime({
     dir: path.join(config.dataDir, 'pods'),
     log,
@@ -203,6 +217,7 @@ function processRuntime({ config, env, log, python }: NodePartsOptions, database
     niceness: TASK_NICENESS,
     // Secrets are not served yet (SecretService answers UNIMPLEMENTED): a task that asks for one fails with its name.
     resolveSecret: async () => undefined,
+    ...(warm === undefined ? {} : { warm }),
     idlePods: names => podsAwaitingChildren(database.sql, names),
   });
 }
