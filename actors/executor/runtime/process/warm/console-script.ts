@@ -2,7 +2,7 @@ import { readFileSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 
 /** What the kernel runs for a console script: plainly, or by way of the shell when its path is long or has spaces (pip, uv). */
-const shebangs = [/^#!(\/\S+)\n/, /^#!\/bin\/sh\n'''exec' (?:"(\/[^"]+)"|(\/\S+)) "\$0" "\$@"\n' '''\n/];
+const shebangs = [/^#!\/bin\/sh\n'''exec' (?:"(\/[^"]+)"|(\/\S+)) "\$0" "\$@"\n' '''\n/, /^#!(\/\S+)\n/];
 
 /** The interpreter that runs a console script; undefined when it is not run by one, or with options. */
 export function interpreterOf(script: string): string | undefined {

@@ -101,11 +101,11 @@ export class WarmPython {
   }
 
   private warmUp(): void {
-    const { python, binDir, baseEnv, dir, log, profile } = this.options;
+    const { python, binDir, baseEnv, dir, profile } = this.options;
     const interpreter = interpreterOf(this.script);
     if (!interpreter || !sameInterpreter(interpreter, python)) {
-      log.debug({ script: this.script, interpreter, python }, 'the script is not run by the interpreter as it is');
-      this.again('the script is not run by the interpreter');
+      const found = interpreter ?? 'none that could be found out';
+      this.again(`${this.script} is run by another interpreter than ${python}: ${found}`);
       return;
     }
     try {

@@ -36,13 +36,15 @@ def reason_against(env, warm): return 'PROBE_UNUSUAL is set' if 'PROBE_UNUSUAL' 
 def reapply(): sys.modules['probe_runtime'].LEVEL = os.environ.get('PROBE_LEVEL', 'none')
 `;
 
-const python = execFileSync('python3', ['-c', 'import sys; print(sys.executable)'], { encoding: 'utf8' }).trim();
+export const python = execFileSync('python3', ['-c', 'import sys; print(sys.executable)'], { encoding: 'utf8' }).trim();
 
 /** A Python environment with a small task runtime, kept warm. */
 export class WarmBench {
   readonly dir: string;
   readonly binDir: string;
   readonly warm: WarmPython;
+  /** What it logged, latest last. */
+  readonly said: { msg: string; reason?: string }[] = [];
 
   constructor(dir: string) {
     this.dir = dir;
@@ -52,7 +54,7 @@ export class WarmBench {
       binDir: this.binDir,
       baseEnv: process.env,
       dir: path.join(dir, 'warm'),
-      log: pino({ level: 'silent' }),
+      log: pino({ level: 'debug' }, { write: line => this.said.push(JSON.parse(line)) }),
       profile: path.join(dir, 'profile.py'),
       pauseMs: 20,
     });
