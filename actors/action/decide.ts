@@ -67,7 +67,7 @@ export function decide(
 ): Decision<ActionState> {
   const draft: Draft = { state: before, letters: [] };
   for (const message of mail) receive(draft, message, now, facts);
-  if (draft.state.stage !== 'done') advance(draft, now, needed(facts), settings);
+  if (draft.state.stage !== 'done') advance(draft, now, needed(facts), settings, mail.length > 0);
   const changed = draft.state !== before;
   return {
     state: draft.state,
@@ -154,7 +154,7 @@ function receiveEnd(draft: Draft, { attempt, outcome }: AttemptEnded, now: Date,
 }
 
 /** What is due without a letter. Each step moves on to another stage or to a later wake-up. */
-function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSettings): void {
+function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSettings, hasMail: boolean): void {
   switch (draft.state.stage) {
     case 'new':
     case 'awaiting':
@@ -162,7 +162,9 @@ function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSe
     case 'live':
       return watchBounds(draft, now, facts, settings);
     case 'stopping':
-      return abortChildren(draft, facts);
+      // Only an abort takes the children along: after a time-out the next attempt may want them. A wake without mail brings
+      // nothing new, and two nodes may have it at once; a child born from now on is found by `close`.
+      return hasMail && draft.state.abort !== null ? abortChildren(draft, facts) : undefined;
     case 'backoff':
       return awaitRetry(draft, now, facts);
     case 'sleeping':

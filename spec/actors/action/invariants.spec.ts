@@ -88,6 +88,11 @@ class World {
       ...(before.hasChildren && (ending || before.abort !== null) ? { liveChildren: [...this.children] } : {}),
     });
     const decision = decide(before, mail, at(this.nowMs), given, settings);
+    if (mail.length === 0 && decision.state === before) {
+      expect([...decision.letters, ...decision.changes], 'a wake that changes nothing says nothing (I3)').to.deep.equal(
+        [],
+      );
+    }
     this.state = decision.state === before ? before : { ...decision.state, version: before.version + 1 };
     this.last = mail;
     for (const { to, body } of decision.letters) {
