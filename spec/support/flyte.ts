@@ -25,23 +25,24 @@ export interface Program {
 }
 
 /**
- * Runs a Python program against a server, given as FLYTE_ENDPOINT (`localhost:8090`); project and domain are the defaults of the
- * conformance programs.
+ * Runs a Python program against a server (support/server.ts), given to it as FLYTE_ENDPOINT.
+ * @param server.home the HOME of the client: the SDK keeps there what it has uploaded, which another server does not have
  */
 export function runProgram(
   file: string,
   args: readonly string[],
-  options: { endpoint: string; env?: Readonly<Record<string, string>> },
+  server: { readonly endpoint: string; readonly home: string },
+  env: Readonly<Record<string, string>> = {},
 ): Program {
   const child = spawn(flytePython(), ['-u', file, ...args], {
     env: {
       PATH: process.env.PATH,
-      HOME: process.env.HOME,
+      HOME: server.home,
       LANG: 'C.UTF-8',
       FLYTE_DISABLE_SENTRY: '1',
-      FLYTE_ENDPOINT: options.endpoint,
+      FLYTE_ENDPOINT: server.endpoint,
       PYTHONDONTWRITEBYTECODE: '1',
-      ...options.env,
+      ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

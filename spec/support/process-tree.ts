@@ -3,7 +3,6 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 interface Process {
   readonly pid: number;
   readonly parent: number;
-  readonly state: string;
 }
 
 /**
@@ -23,6 +22,13 @@ export function processesOf(dataDir: string, pid: number): number[] {
     }
   }
   return [...found];
+}
+
+/** Pids of everything that runs in the pods of a data directory. */
+export function podProcesses(dataDir: string): number[] {
+  return listProcesses()
+    .filter(({ pid }) => worksBelow(pid, `${dataDir}/pods`))
+    .map(({ pid }) => pid);
 }
 
 /** Kills all of them; they are stopped first, so that none of them sees another one die and reacts. */
@@ -65,7 +71,7 @@ function listProcesses(): Process[] {
       try {
         const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
         const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-        return state === 'Z' ? [] : [{ pid: Number(entry), parent: Number(parent), state: state! }];
+        return state === 'Z' ? [] : [{ pid: Number(entry), parent: Number(parent) }];
       } catch {
         return [];
       }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -28,6 +28,8 @@ export interface Server {
   readonly endpoint: string;
   readonly port: number;
   readonly dataDir: string;
+  /** A directory for what clients of this server write, which goes with it: the SDK remembers uploads in its HOME. */
+  readonly home: string;
   /** Of the node process; of the last one when it is down. */
   readonly pid: number;
   /** From spawn to the first good answer of /readyz, of the last start. */
@@ -59,9 +61,11 @@ const STOP_WITHIN_MS = 60_000;
  * @throws Error with the end of its log when it ends or does not become ready in time
  */
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
-  const home = options.dataDir === undefined ? await mkdtemp(path.join(tmpdir(), 'starling-server-')) : undefined;
-  const dataDir = options.dataDir ?? path.join(home!, 'data');
-  const logFile = path.join(home ?? dataDir, 'server.log');
+  const home = await mkdtemp(path.join(tmpdir(), 'starling-server-'));
+  // The server of Postgres is another user than root, and must get through.
+  await chmod(home, 0o755);
+  const dataDir = options.dataDir ?? path.join(home, 'data');
+  const logFile = path.join(home, 'server.log');
   const port = options.port ?? (await freePort());
   let child: ChildProcess;
   let readyMs = 0;
@@ -100,7 +104,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   }
 
   const server: Server = {
-    ...{ endpoint: `localhost:${port}`, port, dataDir, log, kill, ended },
+    ...{ endpoint: `localhost:${port}`, port, dataDir, home, log, kill, ended },
     get pid() {
       return child.pid!;
     },
@@ -138,7 +142,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
       killAll(dataDir, child.pid!);
       servers.delete(server);
       const words = lastLines(await log());
-      if (home !== undefined) await rm(home, { recursive: true, force: true, maxRetries: 10 });
+      await rm(home, { recursive: true, force: true, maxRetries: 10 });
       if (late) throw new Error(`the server did not stop within ${STOP_WITHIN_MS / 1000} s of SIGTERM:\n${words}`);
     },
   };
@@ -146,7 +150,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     await start();
   } catch (error) {
     killAll(dataDir, child!.pid!);
-    if (home !== undefined) await rm(home, { recursive: true, force: true, maxRetries: 10 });
+    await rm(home, { recursive: true, force: true, maxRetries: 10 });
     throw error;
   }
   servers.add(server);

@@ -1,0 +1,72 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { isAlive } from '../../deploy/embedded/processes.ts';
+import { type Server, startServer } from '../support/server.ts';
+import { chance } from './random.ts';
+import { askDatabase, startTree, type TreeJob } from './tree-job.ts';
+
+/** `kill -9` of the node, again and again, while a tree of Python tasks runs (issue 3, item 4). */
+describe('a node that is killed', () => {
+  let server: Server;
+  before(async () => {
+    server = await startServer();
+  });
+  after(async () => {
+    await server?.stop();
+  });
+
+  async function killAndRestart(): Promise<void> {
+    await server.kill('SIGKILL');
+    await server.restart();
+  }
+  const moments: Record<string, (job: TreeJob) => Promise<void>> = {
+    'right after CreateRun was answered': async () => {},
+    'in the burst of enqueued children': async job => {
+      const url = await server.databaseUrl();
+      const count = `select count(*) from action a join run r on r.id = a.run_id where r.name = '${job.run}'`;
+      while (Number((await askDatabase(url, count))[0]) < 12) await sleep(2);
+    },
+    'between the end of a leaf and its verdict': async job => job.marked('end', 1),
+    'when a branch is over': async job => {
+      await job.marked('end', 5);
+    },
+  };
+  for (const [words, moment] of Object.entries(moments)) {
+    it(`${words}, costs no attempt and doubles no task`, async () => {
+      const job = await startTree(server);
+      await moment(job);
+      await killAndRestart();
+      await job.expectSuccess({ once: true });
+    });
+  }
+
+  const seeds = process.env.STARLING_CHAOS_SEED ? [Number(process.env.STARLING_CHAOS_SEED)] : [1, 2];
+  for (const seed of seeds) {
+    it(`at random moments costs no attempt and doubles no task (seed ${seed})`, async () => {
+      const { between } = chance(seed);
+      const job = await startTree(server);
+      let over = false;
+      void job.client
+        .done()
+        .finally(() => {
+          over = true;
+        })
+        .catch(() => {});
+      for (let kills = 0; kills < 8 && !over; kills++) {
+        await sleep(between(50, 3_000));
+        await killAndRestart();
+      }
+      await job.expectSuccess({ once: true });
+    });
+  }
+
+  it('leaves Python processes that the next node adopts', async () => {
+    const job = await startTree(server, { paceSeconds: 4 });
+    await job.marked('begin', 5);
+    await server.kill('SIGKILL');
+    const python = server.processes().filter(isAlive);
+    await server.restart();
+    expect(python.some(isAlive)).to.equal(true);
+    await job.expectSuccess({ once: true });
+  });
+});

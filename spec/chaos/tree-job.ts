@@ -1,0 +1,89 @@
+import { readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'chai';
+import pg from 'pg';
+import { eventually } from '../support/eventually.ts';
+import { type Program, runProgram } from '../support/flyte.ts';
+import { expectHistory, type History } from '../support/history.ts';
+import type { Server } from '../support/server.ts';
+
+const program = path.join(import.meta.dirname, 'programs', 'tree.py');
+const TASKS = { tree: 'value [10, 7, 29, 25, 36]', forest: 'value 12' };
+const SUCCEEDED = 5;
+
+/** A run of one of the tasks of programs/tree.py, and the client that waits for it. */
+export interface TreeJob {
+  readonly run: string;
+  readonly client: Program;
+  /** Lines that task bodies wrote: `<begin|end> <action> <attempt>`. */
+  marks(): Promise<string[]>;
+  /** Waits until task bodies wrote so many lines that begin with `word`. */
+  marked(word: 'begin' | 'end', count: number): Promise<void>;
+  /**
+   * The run succeeds with the right value, and so say the client that waited all the time and a fresh one; the history is
+   * in order. `once`: no task body was executed twice and every action ended in its first attempt.
+   */
+  expectSuccess(options: { once: boolean }): Promise<History>;
+}
+
+let jobs = 0;
+
+/** Resolves when CreateRun was answered. `paceSeconds` is how long a leaf takes. */
+export async function startTree(
+  server: Server,
+  { task = 'tree' as keyof typeof TASKS, paceSeconds = 0.5 } = {},
+): Promise<TreeJob> {
+  jobs += 1;
+  const file = path.join(server.home, `marks-${jobs}.txt`);
+  await rm(file, { force: true });
+  const client = runProgram(program, ['start', task, file, String(paceSeconds)], server);
+  const run = await client.said('run ');
+  const marks = async () => (await readFile(file, 'utf8').catch(() => '')).split('\n').filter(line => line !== '');
+  return {
+    ...{ run, client, marks },
+    async marked(word, count) {
+      await eventually(async () => (await marks()).filter(line => line.startsWith(word)).length >= count, 120_000);
+    },
+    async expectSuccess({ once }) {
+      const waited = await client.done().catch(error => explain(server, error));
+      expect(waited).to.include(TASKS[task]);
+      expect(await runProgram(program, ['wait', run], server).done()).to.include(TASKS[task]);
+      const history = await expectHistory({
+        databaseUrl: await server.databaseUrl(),
+        podsDir: path.join(server.dataDir, 'pods'),
+      });
+      const unfinished = history.actions.filter(action => action.phase !== SUCCEEDED).map(({ name }) => name);
+      expect(unfinished, 'actions that did not succeed').to.deep.equal([]);
+      if (!once) return history;
+      const lines = await marks();
+      expect(lines.toSorted(), 'a task body was executed twice').to.deep.equal([...new Set(lines)].toSorted());
+      const retried = history.actions.filter(action => action.attempt !== 1).map(({ name }) => name);
+      expect(retried, 'actions that needed another attempt').to.deep.equal([]);
+      return history;
+    },
+  };
+}
+
+/** What the server knows, in the words of the error. */
+async function explain(server: Server, error: Error): Promise<never> {
+  const rows = await askDatabase(await server.databaseUrl(), unfinishedActions).catch((failure: Error) => [
+    failure.message,
+  ]);
+  const trouble = (await server.log()).split('\n').filter(line => /"level":(40|50|60)/.test(line));
+  throw new Error([error.message, ...rows, ...trouble.slice(-40)].join('\n'));
+}
+
+const unfinishedActions = `select format('%s %s %s phase %s attempt %s: %s %s', a.run_id, a.name, a.stage, a.phase,
+  a.attempt, a.waiting_for, a.failure) from action a where a.phase not in (5, 10) order by seq limit 40`;
+
+/** The first column of a query, as text. */
+export async function askDatabase(url: string, query: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  await client.connect();
+  try {
+    const { rows } = await client.query({ text: query, rowMode: 'array' });
+    return rows.map(row => String(row[0]));
+  } finally {
+    await client.end();
+  }
+}
