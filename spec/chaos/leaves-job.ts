@@ -60,8 +60,11 @@ export async function startLeaves(endpoints: readonly string[], sleepMs: number)
         await enqueue(clients[(turn + attempt) % clients.length]!, tree, name);
         return;
       } catch (error) {
+        const { message } = error as Error;
+        // The node took it and died before it could say so.
+        if (attempt > 0 && message.includes('already_exists')) return;
         // What a client may ask again: the node is gone, or says so.
-        if (!/ECONN|socket hang up|unavailable|deadline_exceeded/.test((error as Error).message)) throw error;
+        if (!/ECONN|socket hang up|unavailable|deadline_exceeded/.test(message)) throw error;
         await sleep(AGAIN_MS);
       }
     }

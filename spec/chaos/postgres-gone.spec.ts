@@ -42,11 +42,8 @@ describe('a Postgres that is away', () => {
 
     const project = { organization: '', name: 'flytesnacks', domain: 'development' };
     const runId = { org: '', project: 'flytesnacks', domain: 'development', name: job.run };
-    const answers = await Promise.all([
-      outcome(client.call(RunService.method.listRuns, { scopeBy: { case: 'projectId', value: project } })),
-      outcome(client.call(RunService.method.getRunDetails, { runId })),
-      outcome(client.call(RunService.method.abortRun, { runId, reason: 'not now' })),
-      outcome(client.call(ProjectService.method.getProject, { id: 'flytesnacks' })),
+    // Streams are patient: they begin when the database is back, or end as `unavailable` (gateway/watch/patience.ts).
+    const watches = Promise.all([
       outcome(first(client.follow(RunService.method.watchRunDetails, { runId }))),
       outcome(
         first(
@@ -55,6 +52,12 @@ describe('a Postgres that is away', () => {
           }),
         ),
       ),
+    ]);
+    const answers = await Promise.all([
+      outcome(client.call(RunService.method.listRuns, { scopeBy: { case: 'projectId', value: project } })),
+      outcome(client.call(RunService.method.getRunDetails, { runId })),
+      outcome(client.call(RunService.method.abortRun, { runId, reason: 'not now' })),
+      outcome(client.call(ProjectService.method.getProject, { id: 'flytesnacks' })),
     ]);
     for (const { words, afterMs } of answers) {
       expect(words).to.include('unavailable');
@@ -69,6 +72,7 @@ describe('a Postgres that is away', () => {
     await eventually(async () => (await fetch(`http://${server.endpoint}/readyz`)).ok, 15_000);
     await more;
     await leaves.seenAll();
+    for (const { words } of await watches) expect(words).to.match(/it succeeded|unavailable/);
     const unexpected = leaves.interruptions.filter(words => !words.includes('unavailable'));
     expect(unexpected, 'how watches broke').to.deep.equal([]);
     await client.call(RunService.method.abortRun, {
