@@ -16,7 +16,7 @@ export type ZygoteOptions = {
   interpreter: string;
   /** The console script whose starts are to be warm. */
   script: string;
-  /** What to import, and what to know about it (flyte-runtime.py). */
+  /** What to import, and what to know about it (flyte_runtime.py). */
   profile: string;
   /** What every container's environment begins with. */
   env: Record<string, string>;
