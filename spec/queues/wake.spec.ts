@@ -85,7 +85,7 @@ for (const kind of storesUnderTest) {
     });
 
     it('waits on close for the wakes in hand', async () => {
-      let finish = () => {};
+      let finish: (() => void) | undefined;
       let ended = false;
       const consumer = store.consume(actorKind, 10, async () => {
         await new Promise<void>(resolve => {
@@ -94,10 +94,9 @@ for (const kind of storesUnderTest) {
         ended = true;
       });
       await store.ring([wake('a')]);
-      const [queue] = store.queues([actorKind]);
-      await eventually(async () => (await queue!.getActiveCount()) === 1);
+      await eventually(() => finish !== undefined);
       const closing = consumer.close();
-      finish();
+      finish!();
       await closing;
       expect(ended).to.equal(true);
     });
