@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { LRUCache } from 'lru-cache';
 import { type Inputs, InputsSchema } from '../proto/gen/flyteidl2/task/common_pb.js';
 import { InvalidObjectUri } from '../storage/object-errors.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
@@ -8,6 +9,8 @@ import { failedPrecondition, invalidArgument } from './errors.ts';
 const BLOB = 'inputs.pb';
 /** Larger blobs are not decoded before a run starts: the pod does that anyway. */
 const MAX_CHECKED_BYTES = 1024 * 1024;
+/** Contents that are inputs, by URI and ETag: many runs begin with the same. */
+const checked = new LRUCache<string, true>({ max: 10_000 });
 
 /** Where inputs are kept: below a base, by project and domain. */
 export interface InputsPlace {
@@ -50,13 +53,15 @@ export async function requireInputs(store: ObjectStore, blob: string): Promise<v
   if (info === undefined) {
     throw failedPrecondition(`the inputs blob ${blob} does not exist: upload the inputs again`);
   }
-  if (info.size > MAX_CHECKED_BYTES) return;
+  const content = `${info.etag} ${blob}`;
+  if (info.size > MAX_CHECKED_BYTES || checked.has(content)) return;
   const bytes = await store.read(blob, { maxBytes: MAX_CHECKED_BYTES });
   try {
     fromBinary(InputsSchema, bytes);
   } catch {
     throw failedPrecondition(`the inputs blob ${blob} is corrupt: it holds no inputs; upload them again`);
   }
+  checked.set(content, true);
 }
 
 async function headOf(store: ObjectStore, blob: string) {

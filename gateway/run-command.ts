@@ -156,7 +156,6 @@ function withDefaults(given: Inputs | undefined, defaults: readonly NamedParamet
 
 /** The same request again is the same run, whenever it comes: the start time it asks for does not count. */
 function fingerprintOf(request: CreateRunRequest): string {
-  const timeless = clone(CreateRunRequestSchema, request);
-  delete timeless.runStartTime;
+  const { runStartTime: _, ...timeless } = request;
   return createHash('sha256').update(toBinary(CreateRunRequestSchema, timeless)).digest('hex');
 }

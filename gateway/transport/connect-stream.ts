@@ -16,6 +16,9 @@ const gzipAside = promisify(gzip);
 /** Most updates are small; compressing those costs more than it saves. */
 const COMPRESS_FROM_BYTES = 16 * 1024;
 
+/** The head of an answer waits so long for the first message, to go with it. */
+const HEAD_ALONE_AFTER_MS = 5;
+
 const ENVELOPE_HEAD_BYTES = 5;
 const COMPRESSED = 1;
 const END = 2;
@@ -27,7 +30,7 @@ export interface ConnectStreamOptions {
 }
 
 /**
- * Server streams of the Connect protocol: the watches of the SDK and the console. The answer has its head before the first message, so
+ * Server streams of the Connect protocol: the watches of the SDK and the console. The answer has its head soon, also without a message:
  * a quiet watch is an open one; the general adapter would wait. Nothing is compressed but single large messages, and only in their own
  * envelope. The returned function returns undefined for
  * a request it does not take.
@@ -50,6 +53,7 @@ export function createConnectStream({ calls, codec, limits }: ConnectStreamOptio
     });
     response.once('close', () => call.cancel());
     let failure: StarlingError | undefined;
+    let head: NodeJS.Timeout | undefined;
     try {
       response.writeHead(200, {
         'content-type': `application/connect+${name}`,
@@ -61,7 +65,7 @@ export function createConnectStream({ calls, codec, limits }: ConnectStreamOptio
       if (flag === COMPRESSED && !zipped) throw malformed('is marked compressed without connect-content-encoding');
       const bytes = flag === COMPRESSED ? await call.within(inflate(data, limits.bodyBytes)) : data;
       const message = codec.decode(method, name, bytes);
-      response.flushHeaders();
+      head = setTimeout(() => response.flushHeaders(), HEAD_ALONE_AFTER_MS);
       for await (const answer of call.answers(message)) {
         const out = codec.encode(method, name, answer);
         const packed = zip && out.length >= COMPRESS_FROM_BYTES ? seal(await gzipAside(out), COMPRESSED) : seal(out, 0);
@@ -70,6 +74,7 @@ export function createConnectStream({ calls, codec, limits }: ConnectStreamOptio
     } catch (reason) {
       failure = call.failure(reason);
     }
+    clearTimeout(head);
     call.finish(failure);
     if (response.destroyed) return;
     const end = endStreamToJson(new Headers(), failure && toConnectError(failure), undefined);

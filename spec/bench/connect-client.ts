@@ -21,7 +21,7 @@ export class BenchClient {
   readonly #port: number;
   readonly #agent: http.Agent;
 
-  constructor(endpoint: string, maxSockets = 256) {
+  constructor(endpoint: string, maxSockets = 1_024) {
     const [host, port] = endpoint.split(':');
     this.#host = host!;
     this.#port = Number(port);
@@ -52,7 +52,7 @@ export class BenchClient {
     });
   }
 
-  /** Follows a server stream until it ends or the caller stops iterating. */
+  /** Follows a server stream until it ends or the caller stops iterating; one that is read to its end leaves its connection to others. */
   async *follow<M extends Streaming>(
     method: M,
     request: MessageInitShape<M['input']>,
@@ -63,7 +63,7 @@ export class BenchClient {
     frame.set(body, 5);
     const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
       const headers = { 'content-type': 'application/connect+proto', 'connect-protocol-version': '1' };
-      const out = http.request(this.#options(method, headers, false), resolve);
+      const out = http.request(this.#options(method, headers, this.#agent), resolve);
       out.on('error', reject);
       out.end(frame);
     });
@@ -78,7 +78,8 @@ export class BenchClient {
         if ((rest[offset]! & 2) !== 0) {
           const end = JSON.parse(payload.toString('utf8')) as { error?: { code: string; message?: string } };
           if (end.error) throw new Error(`${method.name}: ${end.error.code} ${end.error.message ?? ''}`);
-          return;
+          offset += 5 + length;
+          continue;
         }
         yield fromBinary(method.output, payload) as MessageShape<M['output']>;
         offset += 5 + length;
