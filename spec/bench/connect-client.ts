@@ -17,11 +17,13 @@ type Unary = DescMethod & { methodKind: 'unary' };
 type Streaming = DescMethod & { methodKind: 'server_streaming' };
 
 export class BenchClient {
+  readonly endpoint: string;
   readonly #host: string;
   readonly #port: number;
   readonly #agent: http.Agent;
 
   constructor(endpoint: string, maxSockets = 1_024) {
+    this.endpoint = endpoint;
     const [host, port] = endpoint.split(':');
     this.#host = host!;
     this.#port = Number(port);
@@ -57,16 +59,7 @@ export class BenchClient {
     method: M,
     request: MessageInitShape<M['input']>,
   ): AsyncGenerator<MessageShape<M['output']>> {
-    const body = toBinary(method.input, create(method.input, request));
-    const frame = Buffer.alloc(5 + body.length);
-    frame.writeUInt32BE(body.length, 1);
-    frame.set(body, 5);
-    const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
-      const headers = { 'content-type': 'application/connect+proto', 'connect-protocol-version': '1' };
-      const out = http.request(this.#options(method, headers, this.#agent), resolve);
-      out.on('error', reject);
-      out.end(frame);
-    });
+    const response = await this.#stream(method, request);
     let rest: Buffer = Buffer.alloc(0);
     for await (const chunk of response) {
       rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
@@ -86,6 +79,26 @@ export class BenchClient {
       }
       rest = rest.subarray(offset);
     }
+  }
+
+  /** Opens a server stream and reads it without looking at it, so that many of them cost this process little; ends with `stop`. */
+  async drain<M extends Streaming>(method: M, request: MessageInitShape<M['input']>): Promise<{ stop(): void }> {
+    const response = await this.#stream(method, request);
+    response.on('error', () => undefined).resume();
+    return { stop: () => response.destroy() };
+  }
+
+  #stream<M extends Streaming>(method: M, request: MessageInitShape<M['input']>): Promise<http.IncomingMessage> {
+    const body = toBinary(method.input, create(method.input, request));
+    const frame = Buffer.alloc(5 + body.length);
+    frame.writeUInt32BE(body.length, 1);
+    frame.set(body, 5);
+    return new Promise((resolve, reject) => {
+      const headers = { 'content-type': 'application/connect+proto', 'connect-protocol-version': '1' };
+      const out = http.request(this.#options(method, headers, this.#agent), resolve);
+      out.on('error', reject);
+      out.end(frame);
+    });
   }
 
   close(): void {

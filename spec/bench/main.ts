@@ -1,5 +1,7 @@
 /**
- * `npm run bench -- [--endpoint host:port --pid PID] [--store auto|redis|postgres] [--runs 3] [fan-out[:N] chain[:N] runs[:N] …]`
+ * `npm run bench -- [--endpoint host:port --pid PID] [--store auto|redis|postgres] [--runs 3] [workload[:size] …]`
+ *
+ * Workloads: fan-out, chain, runs, enqueue-open, leaf, seen, viewers, swarm, held (spec/bench/*.ts say what each does).
  *
  * Drives a server through its public port from this separate process and prints, per workload: actions per second, latency
  * percentiles, and CPU per action by part. Without --endpoint it starts a fresh server on a temporary data directory.
@@ -12,8 +14,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { BenchClient } from './connect-client.ts';
+import { enqueueOpen, leaf } from './open-loop.ts';
 import { type Part, type Usage, usageOf } from './processes.ts';
-import { chain, fanOut, type Result, singleRuns } from './workloads.ts';
+import { held, swarm } from './sleepers.ts';
+import { seen, viewers } from './viewers.ts';
+import { chain, fanOut, percentile, type Result, singleRuns } from './workloads.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,6 +34,12 @@ const workloads: Record<string, { size: number; run: (client: BenchClient, size:
   'fan-out': { size: 1_000, run: (client, size) => fanOut(client, size) },
   chain: { size: 100, run: (client, size) => chain(client, size) },
   runs: { size: 500, run: (client, size) => singleRuns(client, size) },
+  'enqueue-open': { size: 2_000, run: (client, size) => enqueueOpen(client, size) },
+  leaf: { size: 100, run: (client, size) => leaf(client, size) },
+  seen: { size: 200, run: (client, size) => seen(client, size) },
+  viewers: { size: 6_000, run: (client, size) => viewers(client, size) },
+  swarm: { size: 20_000, run: (client, size) => swarm(client, size) },
+  held: { size: 40_000, run: (client, size) => held(client, size) },
 };
 
 interface Server {
@@ -75,25 +86,21 @@ function freePort(): Promise<number> {
   });
 }
 
-function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-}
-
 function report(
   name: string,
   size: number,
-  { seconds, latenciesMs }: Result,
+  { seconds, latenciesMs, extra }: Result,
   before: Usage | null,
   after: Usage | null,
 ): void {
-  const sorted = [...latenciesMs].sort((a, b) => a - b);
   const round = (value: number) => Math.round(value * 100) / 100;
   const line: Record<string, unknown> = {
     workload: name,
     size,
     perSecond: Math.round(size / seconds),
-    p50Ms: round(percentile(sorted, 0.5)),
-    p99Ms: round(percentile(sorted, 0.99)),
+    p50Ms: round(percentile(latenciesMs, 0.5)),
+    p99Ms: round(percentile(latenciesMs, 0.99)),
+    ...Object.fromEntries(Object.entries(extra ?? {}).map(([key, value]) => [key, round(value)])),
   };
   if (before !== null && after !== null) {
     const parts: Part[] = ['node', 'postgres', 'redis'];
@@ -113,7 +120,7 @@ const server: Server =
     : { endpoint: values.endpoint, pid: values.pid === undefined ? null : Number(values.pid), stop: async () => {} };
 const client = new BenchClient(server.endpoint);
 try {
-  for (const wanted of positionals.length > 0 ? positionals : Object.keys(workloads)) {
+  for (const wanted of positionals.length > 0 ? positionals : ['fan-out', 'chain', 'runs']) {
     const [name, size] = wanted.split(':') as [string, string | undefined];
     const workload = workloads[name];
     if (workload === undefined)

@@ -9,7 +9,7 @@ import type { BenchClient } from './connect-client.ts';
 
 const project = 'flytesnacks';
 const domain = 'development';
-const TERMINAL: ReadonlySet<number> = new Set([5, 6, 7, 8, 10]);
+export const TERMINAL: ReadonlySet<number> = new Set([5, 6, 7, 8, 10]);
 const SUCCEEDED = 5;
 
 type TaskSpecInit = MessageInitShape<typeof TaskSpecSchema>;
@@ -30,6 +30,14 @@ const sleepTask: TaskSpecInit = {
 export interface Result {
   readonly seconds: number;
   readonly latenciesMs: number[];
+  /** What else the workload has to tell, by name. */
+  readonly extra?: Readonly<Record<string, number>>;
+}
+
+/** @returns the value below which `share` of all lie */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
 /** A root action that sleeps for an hour, so that children can be enqueued under it; aborted with `end`. */
@@ -97,7 +105,7 @@ export function enqueue(client: BenchClient, tree: Tree, name: string): Promise<
 }
 
 /** Waits for the terminal update of each child of the root, in the order they come. */
-async function* terminals(client: BenchClient, tree: Tree): AsyncGenerator<string> {
+export async function* terminals(client: BenchClient, tree: Tree): AsyncGenerator<string> {
   const parentActionId = { run: tree.run, name: 'a0' };
   const seen = new Set<string>();
   const stream = client.follow(ActionsService.method.watchForUpdates, {
@@ -113,18 +121,30 @@ async function* terminals(client: BenchClient, tree: Tree): AsyncGenerator<strin
   }
 }
 
-/** `count` leaves under one parent, `inFlight` Enqueues at a time: from the first Enqueue to the last terminal update. */
-export async function fanOut(client: BenchClient, count: number, inFlight = 64): Promise<Result> {
+/**
+ * `count` leaves under one parent, `inFlight` Enqueues at a time: from the first Enqueue to the last terminal update. Afterwards another
+ * watch takes its snapshot of all of them.
+ */
+export async function fanOut(
+  client: BenchClient,
+  count: number,
+  inFlight = 64,
+  planted: (tree: Tree) => Promise<void> = async () => undefined,
+): Promise<Result> {
   const tree = await plantTree(client, 0);
+  await planted(tree);
   const began = performance.now();
   const startedAt = new Map<string, number>();
   const latenciesMs: number[] = [];
+  const acceptedMs: number[] = [];
   let next = 0;
   const worker = async () => {
     while (next < count) {
       const name = `f${next++}`;
-      startedAt.set(name, performance.now());
+      const sent = performance.now();
+      startedAt.set(name, sent);
       await enqueue(client, tree, name);
+      acceptedMs.push(performance.now() - sent);
     }
   };
   const workers = Promise.all(Array.from({ length: inFlight }, worker));
@@ -134,8 +154,22 @@ export async function fanOut(client: BenchClient, count: number, inFlight = 64):
   }
   const seconds = (performance.now() - began) / 1000;
   await workers;
+  const snapshotMs = await snapshot(client, tree, count);
   await tree.end();
-  return { seconds, latenciesMs };
+  return { seconds, latenciesMs, extra: { enqueueP99Ms: percentile(acceptedMs, 0.99), snapshotMs } };
+}
+
+/** How long a watch takes that begins when all is there, until its sentinel. */
+async function snapshot(client: BenchClient, tree: Tree, count: number): Promise<number> {
+  const began = performance.now();
+  let shown = 0;
+  const filter = { case: 'parentActionId', value: { run: tree.run, name: 'a0' } } as const;
+  for await (const { message } of client.follow(ActionsService.method.watchForUpdates, { filter })) {
+    if (message.case === 'controlMessage') break;
+    shown++;
+  }
+  if (shown !== count) throw new Error(`the snapshot shows ${shown} of ${count} actions`);
+  return performance.now() - began;
 }
 
 /** `count` leaves one after the other: each is enqueued when the one before was seen to end. */
