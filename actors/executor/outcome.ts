@@ -6,6 +6,7 @@ import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Failure } from '../action/failure.ts';
 import { readErrorDocument, shorten } from './error-document.ts';
 import type { PodExit } from './pod-view.ts';
+import { blameStoreOutage } from './store-outage.ts';
 
 /** What an ended pod did with its attempt. */
 export interface Verdict {
@@ -52,10 +53,14 @@ export async function judge(store: ObjectStore, evidence: Evidence, maxOutputsBy
   });
   // An uploader works also after a failed download, and then tells of outputs that nobody could write.
   const isConsequence = exit.failure !== null && told?.code === UPLOAD_FAILED;
-  if (told !== undefined && !isConsequence) return ended(told);
+  if (told !== undefined && !isConsequence) return ended(blameStoreOutage(told, outputUri));
   if (outputs === 'good') return ended(null);
   if (outputs !== 'absent') return ended(outputs);
-  if (exit.failure !== null) return ended(await withWords(exit.failure, evidence), exit.failure.kind === 'SYSTEM');
+  if (exit.failure !== null) {
+    // A task that could not write its error either says so with its last words.
+    const failure = blameStoreOutage(await withWords(exit.failure, evidence), outputUri);
+    return ended(failure, exit.failure.kind === 'SYSTEM');
+  }
   if (!evidence.outputsExpected) return ended(null);
   if (exit.container !== undefined) {
     // The last line is the one for people (copilot/main.ts); those before it are its log.

@@ -66,6 +66,30 @@ describe('the outcome of a pod', () => {
     expect((await verdict(well)).failure).to.include({ recoverable: false, kind: 'SYSTEM' });
   });
 
+  it('is the platform’s fault when the SDK gave our store up, not when it gave up another one', async () => {
+    const gaveUp = (url: string) =>
+      `Generic S3 error: Error performing PUT ${url} in 23.246525651s, after 3 retries, max_retries: 3, retry_timeout: 180s  - HTTP error: error sending request\n\nDebug source:\nGeneric {`;
+    const blamed = async (message: string) => {
+      await writeError({ code: 'OSError', message, kind: Kind.RECOVERABLE, origin: Origin.USER });
+      const { failure, podLost } = await verdict(well);
+      expect(failure).to.include({ code: 'OSError', message, recoverable: true });
+      expect(podLost).to.equal(false);
+      return failure!.kind;
+    };
+    expect(await blamed(gaveUp('http://127.0.0.1:8090/s3/data/metadata/run/a0/outputs.pb'))).to.equal('SYSTEM');
+    expect(await blamed(gaveUp('https://data.s3.eu-central-1.amazonaws.com/metadata/outputs.pb'))).to.equal('SYSTEM');
+    expect(await blamed(gaveUp('https://other.s3.eu-central-1.amazonaws.com/metadata/outputs.pb'))).to.equal('USER');
+    expect(await blamed('Generic S3 error: Error performing PUT is what I would say')).to.equal('USER');
+  });
+
+  it('is the platform’s fault when the task crashed because it could not even write its error', async () => {
+    const words =
+      'OSError: Generic S3 error: Error performing PUT http://127.0.0.1:8090/s3/data/a0/1/error.pb in 26.3s, after 3 retries, max_retries: 3, retry_timeout: 180s  - HTTP error: error sending request';
+    const { failure, podLost } = await verdict(crashed, { logTail: async () => `Traceback …\n${words}` });
+    expect(failure).to.include({ kind: 'SYSTEM', code: 'Error', recoverable: true });
+    expect(podLost, 'it did leave something').to.equal(false);
+  });
+
   it('is the fault of user code when a module does not load: exit 1, an error without origin, with its traceback', async () => {
     await writeError({ code: 'ImportError', message: 'Traceback …\nrefuses to load', kind: Kind.RECOVERABLE });
     const { failure, podLost } = await verdict(crashed);
