@@ -127,7 +127,7 @@ export function runWatches({ db, changes, trees, directory, actions }: RunWatchD
       const path = runPath(request.runId);
       const view = trees.open(await patiently(() => directory.get(path), context.signal), filter);
       try {
-        for await (const enrichedActions of view.viewer.messages(context.signal)) yield { enrichedActions };
+        yield* view.viewer.messages(context.signal);
       } finally {
         view.close();
       }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import type { Message } from '@bufbuild/protobuf';
 import { endStreamToJson } from '@connectrpc/connect/protocol-connect';
 import { Code, resourceExhausted, StarlingError, toConnectError } from '../errors.ts';
 import { inflate, readBody } from './body.ts';
@@ -36,6 +37,18 @@ export interface ConnectStreamOptions {
  * a request it does not take.
  */
 export function createConnectStream({ calls, codec, limits }: ConnectStreamOptions) {
+  /** Watchers of the same thing are sent the same message, one after the other: it is packed once. */
+  let last: { message: Message; name: CodecName; zip: boolean; packed: Buffer | Promise<Buffer> } | undefined;
+
+  function pack(method: RpcMethod, name: CodecName, zip: boolean, message: Message): Buffer | Promise<Buffer> {
+    if (last?.message === message && last.name === name && last.zip === zip) return last.packed;
+    const out = codec.encode(method, name, message);
+    const zipped = zip && out.length >= COMPRESS_FROM_BYTES;
+    const packed = zipped ? gzipAside(out).then(bytes => seal(bytes, COMPRESSED)) : seal(out, 0);
+    last = { message, name, zip, packed };
+    return packed;
+  }
+
   async function serve(
     method: RpcMethod,
     name: CodecName,
@@ -67,9 +80,8 @@ export function createConnectStream({ calls, codec, limits }: ConnectStreamOptio
       const message = codec.decode(method, name, bytes);
       head = setTimeout(() => response.flushHeaders(), HEAD_ALONE_AFTER_MS);
       for await (const answer of call.answers(message)) {
-        const out = codec.encode(method, name, answer);
-        const packed = zip && out.length >= COMPRESS_FROM_BYTES ? seal(await gzipAside(out), COMPRESSED) : seal(out, 0);
-        if (!response.write(packed)) await room(response, call.signal);
+        const packed = pack(method, name, zip, answer);
+        if (!response.write(packed instanceof Promise ? await packed : packed)) await room(response, call.signal);
       }
     } catch (reason) {
       failure = call.failure(reason);

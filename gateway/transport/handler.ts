@@ -41,7 +41,7 @@ export type UnaryHandler<I extends DescMessage, O extends DescMessage> = (
 
 /**
  * One message is pulled when the caller has room for it: a slow reader stops the generator at its `yield`, and when the call ends
- * early the generator's `finally` runs.
+ * early the generator's `finally` runs. What was yielded must not change afterwards: a message that several calls yield is encoded once.
  */
 export type StreamHandler<I extends DescMessage, O extends DescMessage> = (
   request: MessageShape<I>,

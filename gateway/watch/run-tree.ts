@@ -1,7 +1,15 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { ActionRow } from '../../db/action-reads.ts';
 import type { RunRow } from '../../db/run-reads.ts';
-import type { ActionSchema } from '../../proto/gen/flyteidl2/workflow/run_definition_pb.js';
+import {
+  type Action,
+  ActionSchema,
+  type EnrichedActionSchema,
+} from '../../proto/gen/flyteidl2/workflow/run_definition_pb.js';
+import {
+  type WatchActionsResponse,
+  WatchActionsResponseSchema,
+} from '../../proto/gen/flyteidl2/workflow/run_service_pb.js';
 import { actionMessage } from '../action-metadata.ts';
 
 /** An action in the tree of its run. */
@@ -12,7 +20,7 @@ export interface TreeNode {
   /** How many actions below it, at any depth, are in a phase. Phases that fell to 0 stay (runs.md 1.15). */
   readonly phasesBelow: Map<number, number>;
   /** Made when first shown, dropped when the row changes: one for all viewers. */
-  message: MessageInitShape<typeof ActionSchema> | undefined;
+  message: Action | undefined;
 }
 
 /** Who wants to know of changes of a tree. */
@@ -34,6 +42,11 @@ export class RunTree {
   readonly #nodes = new Map<string, TreeNode>();
   readonly #orphans = new Map<string, Map<string, ActionRow>>();
   readonly listeners = new Set<TreeListener>();
+  /** Counts the changes of nodes. */
+  #revision = 0;
+  #told:
+    | { readonly revision: number; readonly nodes: readonly TreeNode[]; readonly message: WatchActionsResponse }
+    | undefined;
 
   constructor(run: RunRow) {
     this.#run = run;
@@ -53,6 +66,7 @@ export class RunTree {
 
   /** Takes rows in; each must be no older than the one taken in before for the same action. */
   take(rows: readonly ActionRow[]): void {
+    this.#revision++;
     for (const row of rows) {
       const node = this.#nodes.get(row.name);
       if (node === undefined) this.#enter(row);
@@ -60,8 +74,30 @@ export class RunTree {
     }
   }
 
-  messageOf(node: TreeNode): MessageInitShape<typeof ActionSchema> {
-    node.message ??= actionMessage(node.row, this.#run);
+  /**
+   * What is told of these nodes to viewers who see everything. They are woken together, so most are told the same: that is one message,
+   * which the transport encodes once (connect-stream.ts).
+   */
+  tell(nodes: readonly TreeNode[]): WatchActionsResponse {
+    const told = this.#told;
+    if (told?.revision === this.#revision && sameNodes(told.nodes, nodes)) return told.message;
+    const message = create(WatchActionsResponseSchema, {
+      enrichedActions: nodes.map(node => this.enriched(node, true)),
+    });
+    this.#told = { revision: this.#revision, nodes, message };
+    return message;
+  }
+
+  enriched(node: TreeNode, meetsFilter: boolean): MessageInitShape<typeof EnrichedActionSchema> {
+    return {
+      action: this.#messageOf(node),
+      meetsFilter,
+      childrenPhaseCounts: Object.fromEntries(node.phasesBelow),
+    };
+  }
+
+  #messageOf(node: TreeNode): Action {
+    node.message ??= create(ActionSchema, actionMessage(node.row, this.#run));
     return node.message;
   }
 
@@ -107,6 +143,10 @@ export class RunTree {
 /** From the parent up to the root. */
 export function* ancestors(node: TreeNode): Generator<TreeNode> {
   for (let above = node.parent; above !== null; above = above.parent) yield above;
+}
+
+function sameNodes(some: readonly TreeNode[], others: readonly TreeNode[]): boolean {
+  return some.length === others.length && some.every((node, index) => node === others[index]);
 }
 
 function count(node: TreeNode, phase: number, by: number): void {

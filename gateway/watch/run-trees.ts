@@ -10,6 +10,8 @@ import { TreeViewer } from './tree-viewer.ts';
 
 const PAGE = 1_000;
 const RETRY_MS = 250;
+/** While much happens, what changes is gathered for so long: people see no difference, and each viewer is written to less often. */
+const READ_EVERY_MS = 10;
 
 interface Watched {
   readonly tree: RunTree;
@@ -90,6 +92,7 @@ export class RunTrees {
   /** Loads the run, then follows it until its last viewer left. While the database is away, the tree stays as it is. */
   async #feed(runId: number, watched: Watched): Promise<void> {
     const over = () => this.#watched.get(runId) !== watched;
+    let readAt = Number.NEGATIVE_INFINITY;
     while (!over()) {
       if (watched.changed.size === 0 && !watched.again) {
         await new Promise<void>(resolve => {
@@ -98,6 +101,12 @@ export class RunTrees {
         watched.wake = () => undefined;
         continue;
       }
+      const early = readAt + READ_EVERY_MS - performance.now();
+      if (early > 0) {
+        await new Promise(resolve => setTimeout(resolve, early));
+        continue;
+      }
+      readAt = performance.now();
       const again = watched.again;
       const names = [...watched.changed].slice(0, PAGE);
       watched.again = false;

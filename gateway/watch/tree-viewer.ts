@@ -1,10 +1,11 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { EnrichedActionSchema } from '../../proto/gen/flyteidl2/workflow/run_definition_pb.js';
+import { create } from '@bufbuild/protobuf';
+import {
+  type WatchActionsResponse,
+  WatchActionsResponseSchema,
+} from '../../proto/gen/flyteidl2/workflow/run_service_pb.js';
 import { Doorbell } from './doorbell.ts';
 import { ancestors, type RunTree, type TreeListener, type TreeNode } from './run-tree.ts';
 import type { TreeFilter } from './tree-filter.ts';
-
-type Enriched = MessageInitShape<typeof EnrichedActionSchema>;
 
 const MESSAGE_SIZE = 1_000;
 
@@ -62,22 +63,16 @@ export class TreeViewer implements TreeListener {
   }
 
   /** What there is to tell, in messages of at most 1000 actions, oldest first; ends when the signal fires. */
-  async *messages(signal: AbortSignal): AsyncGenerator<Enriched[]> {
+  async *messages(signal: AbortSignal): AsyncGenerator<WatchActionsResponse> {
     while (await this.#bell.wait(signal)) {
       if (this.#failure !== undefined) throw this.#failure.reason;
       const dirty = [...this.#dirty].sort((a, b) => a.row.seq - b.row.seq);
       this.#dirty = new Set();
-      let message: Enriched[] = [];
-      for (const node of dirty) {
-        const enriched = this.#show(node);
-        if (enriched === undefined) continue;
-        message.push(enriched);
-        if (message.length === MESSAGE_SIZE) {
-          yield message;
-          message = [];
-        }
+      for (let from = 0; from < dirty.length; from += MESSAGE_SIZE) {
+        const nodes = dirty.slice(from, from + MESSAGE_SIZE);
+        const message = this.#filter === null ? this.#tree.tell(nodes) : this.#show(nodes);
+        if (message.enrichedActions.length > 0) yield message;
       }
-      if (message.length > 0) yield message;
     }
   }
 
@@ -90,14 +85,14 @@ export class TreeViewer implements TreeListener {
     if (this.#begun) this.#bell.ring();
   }
 
-  #show(node: TreeNode): Enriched | undefined {
-    const visible = this.#filter === null || this.#matching.has(node) || (this.#matchingBelow.get(node) ?? 0) > 0;
-    if (visible) this.#shown.add(node);
-    else if (!this.#shown.delete(node)) return undefined;
-    return {
-      action: this.#tree.messageOf(node),
-      meetsFilter: visible,
-      childrenPhaseCounts: Object.fromEntries(node.phasesBelow),
-    };
+  /** Of these nodes those that are to be seen, and once more those that were. */
+  #show(nodes: readonly TreeNode[]): WatchActionsResponse {
+    const enrichedActions = nodes.flatMap(node => {
+      const visible = this.#matching.has(node) || (this.#matchingBelow.get(node) ?? 0) > 0;
+      if (visible) this.#shown.add(node);
+      else if (!this.#shown.delete(node)) return [];
+      return [this.#tree.enriched(node, visible)];
+    });
+    return create(WatchActionsResponseSchema, { enrichedActions });
   }
 }

@@ -78,7 +78,7 @@ async function heapMb(client: BenchClient): Promise<number> {
   for (let sample = 0; sample < SAMPLES; sample++) {
     await new Promise(resolve => setTimeout(resolve, SAMPLE_EVERY_MS));
     const metrics = await (await fetch(`http://${client.endpoint}/metrics`)).text();
-    const bytes = /^nodejs_heap_size_used_bytes(?:\{[^}]*\})? (\S+)$/m.exec(metrics)?.[1];
+    const bytes = /^starling_nodejs_heap_size_used_bytes(?:\{[^}]*\})? (\S+)$/m.exec(metrics)?.[1];
     least = Math.min(least, Number(bytes) / 2 ** 20);
   }
   return least;

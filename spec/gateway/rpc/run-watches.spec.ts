@@ -226,6 +226,22 @@ describe('RunService watches', () => {
       expect(world.feed.subscriptions).to.equal(before);
     });
 
+    it('tells viewers who see the same change the same message, and those with a filter their own', async () => {
+      const run = await world.rows.run();
+      await world.rows.actions(run.id, 3, 'e');
+      const streams = [watch(run.name), watch(run.name), watch(run.name, phases(Phase.succeeded))];
+      await Promise.all(streams.slice(0, 2).map(next));
+      const messages = streams.map(next);
+      await world.rows.change(run.id, 'e1', { phase: Phase.succeeded });
+      const [first, second, filtered] = await Promise.all(messages);
+      expect(shown(first!)).to.deep.equal(['a0', 'e1']);
+      expect(second).to.equal(first);
+      expect(filtered).to.not.equal(first);
+      await world.rows.change(run.id, 'e1', { phase: Phase.running });
+      expect(shown(await next(streams[2]!))).to.deep.equal(['a0 gone', 'e1 gone']);
+      for (const stream of streams) await stream.return(undefined);
+    });
+
     it('shows what was missed when changes were lost', async () => {
       const run = await world.rows.run();
       const stream = watch(run.name);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { expect } from 'chai';
@@ -77,8 +77,8 @@ async function readAll(open: Watch): Promise<{ uris: string[]; end: { error?: { 
   const last = parts.pop()!;
   expect(last.flag).to.equal(2);
   return {
-    uris: parts.map(({ data }) => {
-      const { message } = fromBinary(WatchForUpdatesResponseSchema, data);
+    uris: parts.map(({ flag, data }) => {
+      const { message } = fromBinary(WatchForUpdatesResponseSchema, flag === 1 ? gunzipSync(data) : data);
       return message.case === 'actionUpdate' ? message.value.outputUri : '';
     }),
     end: JSON.parse(last.data.toString()),
@@ -288,6 +288,21 @@ describe('a server stream', () => {
     expect(parts).to.have.length(301);
     expect(parts.at(-1)!.data.toString()).to.equal('{}');
     session.close();
+  });
+
+  it('sends one message to many watches, to each in its own form', async () => {
+    const shared = create(WatchForUpdatesResponseSchema, update('x'.repeat(20_000)));
+    const other = create(WatchForUpdatesResponseSchema, update('y'));
+    const { port } = await startGateway(
+      serving(async function* () {
+        for (const message of [shared, other, shared]) yield message as unknown as Update;
+      }),
+    );
+    const zipping = { ...STREAM, 'connect-accept-encoding': 'gzip' };
+    const watches = await Promise.all(
+      [STREAM, STREAM, zipping, zipping].map(headers => watch(port, headers).then(readAll)),
+    );
+    for (const { uris } of watches) expect(uris).to.deep.equal(['x'.repeat(20_000), 'y', 'x'.repeat(20_000)]);
   });
 
   it('serves a hundred watches at once', async () => {
