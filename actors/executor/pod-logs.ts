@@ -10,7 +10,8 @@ export interface KeptLogs {
   readonly tails: ReadonlyMap<string, string>;
 }
 
-const TAIL_LINES = 20;
+/** Enough for what obstore prints of itself below its one sentence, which store-outage.ts looks for. */
+const TAIL_LINES = 60;
 const TAIL_CHARS = 4_096;
 /** What is kept of one container: copying must end well before an effect is given up. */
 const MAX_LOG_BYTES = 64 * 1024 * 1024;
