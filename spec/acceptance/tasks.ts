@@ -21,7 +21,10 @@ interface ShellTask {
   readonly retries?: number;
   /** Key of a secret that it wants as a variable. */
   readonly secret?: string;
+  /** Of one attempt. */
   readonly timeoutSeconds?: number;
+  readonly queuedSeconds?: number;
+  readonly deadlineSeconds?: number;
   /** Names of its outputs, all of type string, which it has to leave as files in /var/outputs. Inputs come to /var/inputs. */
   readonly outputs?: readonly string[];
   readonly inputs?: readonly string[];
@@ -29,7 +32,8 @@ interface ShellTask {
 
 /** A container task that runs a shell script. */
 export function shellTask(script: string, options: ShellTask = {}): TaskSpecInit {
-  const { type = 'container', name = 'shell.main', image = 'busybox:1', memory, retries, timeoutSeconds } = options;
+  const { type = 'container', name = 'shell.main', image = 'busybox:1', memory, retries } = options;
+  const { timeoutSeconds, queuedSeconds, deadlineSeconds } = options;
   const variables = (keys: readonly string[] = []) => ({
     variables: keys.map(key => ({
       key,
@@ -44,6 +48,10 @@ export function shellTask(script: string, options: ShellTask = {}): TaskSpecInit
       metadata: {
         ...(retries !== undefined && { retries: { retries } }),
         ...(timeoutSeconds !== undefined && { timeout: { seconds: BigInt(timeoutSeconds) } }),
+        timeouts: {
+          ...(queuedSeconds !== undefined && { queuedTimeout: { seconds: BigInt(queuedSeconds) } }),
+          ...(deadlineSeconds !== undefined && { deadline: { seconds: BigInt(deadlineSeconds) } }),
+        },
       },
       ...(options.secret !== undefined && { securityContext: { secrets: [{ key: options.secret }] } }),
       interface: { inputs: variables(options.inputs), outputs: variables(options.outputs) },

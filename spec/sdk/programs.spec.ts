@@ -33,7 +33,7 @@ describe('the SDK', () => {
     nested_maps: 'a map of maps',
     a_map_left_early: 'a map that ends with its first error aborts the others',
     a_map_broken_off: 'a map that is broken off aborts a hundred sleepers',
-    large_lists: 'a list of a hundred thousand passes between tasks',
+    large_lists: 'a list of thirty thousand passes between tasks',
     the_same_call_often: 'equal calls are actions of their own',
   });
   holds('values', {
