@@ -52,7 +52,7 @@ describe('signatures at the S3 endpoint', () => {
       'AccessDenied',
     ],
     ['a signature that is too old', { ...get, at: new Date(Date.now() - 16 * 60_000) }, 403, 'RequestTimeTooSkewed'],
-    ['a signature from the future', { ...get, at: new Date(Date.now() + 16 * 60_000) }, 403, 'RequestTimeTooSkewed'],
+    ['a signature from the future', { ...get, at: new Date(Date.now() + 24 * 3_600_000) }, 403, 'RequestTimeTooSkewed'],
     [
       'another algorithm',
       { ...get, tamper: ({ headers }) => void (headers.authorization = 'AWS x:y') },
