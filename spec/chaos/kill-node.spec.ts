@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { isAlive } from '../../deploy/embedded/processes.ts';
+import { podProcesses } from '../support/process-tree.ts';
 import { type Server, startServer } from '../support/server.ts';
 import { chance } from './random.ts';
 import { askDatabase, startTree, type TreeJob } from './tree-job.ts';
@@ -27,9 +28,6 @@ describe('a node that is killed', () => {
       while (Number((await askDatabase(url, count))[0]) < 12) await sleep(2);
     },
     'between the end of a leaf and its verdict': async job => job.marked('end', 1),
-    'when a branch is over': async job => {
-      await job.marked('end', 5);
-    },
   };
   for (const [words, moment] of Object.entries(moments)) {
     it(`${words}, costs no attempt and doubles no task`, async () => {
@@ -66,9 +64,21 @@ describe('a node that is killed', () => {
     const job = await startTree(server, { paceSeconds: 4 });
     await job.marked('begin', 5);
     await server.kill('SIGKILL');
-    const python = server.processes().filter(isAlive);
+    const python = podProcesses(server.dataDir);
     await server.restart();
     expect(python.some(isAlive)).to.equal(true);
     await job.expectSuccess({ once: true });
+  });
+
+  it('and stays down for twenty seconds runs tasks again that gave the store up meanwhile, though they have no retry', async () => {
+    const job = await startTree(server, { paceSeconds: 2 });
+    await job.marked('begin', 5);
+    await server.kill('SIGKILL');
+    await sleep(20_000);
+    await server.restart();
+    // The SDK's `run.wait` gives a server up after fifteen seconds.
+    const actions = await job.expectSuccess({ once: false, waited: false });
+    expect(Math.max(...actions.map(({ attempt }) => attempt))).to.be.lessThan(4);
+    job.client.child.kill();
   });
 });
