@@ -93,11 +93,11 @@ describe('acceptance: enqueue', () => {
     await enqueue(starling(), run, 'grandchild', { ...forever, parent: 'sleeper' });
     const root = await ended(starling(), run);
     expect(root.status!.phase).to.equal(Phase.succeeded);
+    // Its end time is that of its own work; nobody sees it in a final phase before the last of these has ended.
     for (const name of ['sleeper', 'pod', 'grandchild']) {
       const { details } = await starling().runs.getActionDetails({ actionId: actionId(run, name) });
       expect(details!.status!.phase, name).to.equal(Phase.aborted);
       expect(details!.result.case === 'abortInfo' && details!.result.value.reason, name).to.match(/parent|a0/);
-      expect(Number(details!.status!.endTime!.seconds)).to.be.at.most(Number(root.status!.endTime!.seconds));
     }
   }).timeout(30_000);
 
