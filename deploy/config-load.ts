@@ -228,7 +228,7 @@ function complete(parsed: z.output<typeof ConfigSchema>, around: Surroundings): 
   return {
     ...parsed,
     dataDir: path.resolve(around.cwd, dataDir.replace(/^~(?=\/|$)/, around.home)),
-    executor: { ...parsed.executor, slots: parsed.executor.slots ?? Math.max(4, 2 * around.processors) },
+    executor: { ...parsed.executor, slots: parsed.executor.slots ?? 4 * around.processors },
     log: { ...parsed.log, pretty: parsed.log.pretty ?? around.isTerminal },
   };
 }

@@ -234,7 +234,7 @@ export const ConfigSchema = z.strictObject({
           'Task processes that run at once; the rest wait in order. A task that waits for its children does not count.',
         expects: 'a whole number from 1 to 10000',
         reads: 'number',
-        defaultText: 'twice the number of processors, at least 4',
+        defaultText: 'four times the number of processors',
       }),
       images: choice(
         ['default-only', 'ignore'],

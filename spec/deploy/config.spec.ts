@@ -40,7 +40,7 @@ describe('configuration', () => {
     const { config, warnings } = load();
     expect(config.gateway).to.deep.include({ host: '127.0.0.1', port: 8090 });
     expect(config.dataDir).to.equal('/home/ada/.starling');
-    expect(config.executor.slots).to.equal(12);
+    expect(config.executor.slots).to.equal(24);
     expect(config.projects).to.deep.equal(['flytesnacks']);
     expect(config.limits.maxRequestBytes).to.equal(64 * 1024 * 1024);
     expect(config.log.pretty).to.equal(false);
