@@ -69,10 +69,10 @@ export async function held(client: BenchClient, count: number): Promise<Result> 
   };
 }
 
-const SAMPLES = 20;
+const SAMPLES = 60;
 const SAMPLE_EVERY_MS = 250;
 
-/** What the heap of the server falls to within five seconds: garbage comes and goes, live data stays. */
+/** What the heap of the server falls to within 15 seconds: garbage comes and goes, and idle actors leave; live data stays. */
 async function heapMb(client: BenchClient): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
   for (let sample = 0; sample < SAMPLES; sample++) {
