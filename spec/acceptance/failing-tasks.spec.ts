@@ -180,9 +180,11 @@ describe('acceptance: tasks that fail', function () {
     it('reach the watch of their parent with code, kind and message', async () => {
       const run = await createParent(starling());
       const inputUri = await uploadInputs(starling(), {});
-      const stream = starling().actions.watchForUpdates({
-        filter: { case: 'parentActionId', value: actionId(run) },
-      });
+      const leaving = new AbortController();
+      const stream = starling().actions.watchForUpdates(
+        { filter: { case: 'parentActionId', value: actionId(run) } },
+        { signal: leaving.signal },
+      );
       await enqueue(starling(), run, 'bad', { task: shellTask('echo sorry; exit 9'), inputUri });
       for await (const { message } of stream) {
         if (message.case !== 'actionUpdate' || message.value.phase !== Phase.failed) continue;
@@ -191,6 +193,7 @@ describe('acceptance: tasks that fail', function () {
         expect(message.value.error!.kind).to.equal(USER);
         break;
       }
+      leaving.abort();
     });
   });
 });

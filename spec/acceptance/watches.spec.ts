@@ -31,9 +31,14 @@ describe('acceptance: watches over many', function () {
     );
   const snapshot = async (run: RunId) => {
     const seen = new Map<string, number>();
-    for await (const { message } of watch(run)) {
-      if (message.case === 'controlMessage') return seen;
-      if (message.case === 'actionUpdate') seen.set(message.value.actionId!.name, message.value.phase);
+    const leaving = new AbortController();
+    try {
+      for await (const { message } of watch(run, 'a0', leaving.signal)) {
+        if (message.case === 'controlMessage') return seen;
+        if (message.case === 'actionUpdate') seen.set(message.value.actionId!.name, message.value.phase);
+      }
+    } finally {
+      leaving.abort();
     }
     throw new Error('the watch ended');
   };
