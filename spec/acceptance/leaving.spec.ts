@@ -51,8 +51,8 @@ describe('acceptance: a client that leaves in the middle of', () => {
       expect(await subscriptions()).to.be.greaterThan(before);
       leaving.abort();
       await Promise.allSettled(streams.map(stream => stream.next()));
-      await eventually(async () => (await left(method)) === gone + 20);
-      await eventually(async () => (await subscriptions()) === before);
+      await eventually(async () => (await left(method)) === gone + 20, 15_000);
+      await eventually(async () => (await subscriptions()) === before, 15_000);
     });
   }
 
