@@ -92,20 +92,17 @@ export function createDrain(deps: DrainDependencies): Drain {
   const { definition, limits, metrics } = deps;
   const waiting: Joined[] = [];
   let running = 0;
-  let gathering: NodeJS.Timeout | NodeJS.Immediate | undefined;
+  let gathering: NodeJS.Timeout | undefined;
 
   function schedule(): void {
     if (running >= limits.drainsPerKind || waiting.length === 0) return;
     if (waiting.length >= limits.keysPerDrain) start();
-    // Who comes to an idle kind waits only for those of the same turn …
-    else if (running === 0) gathering ??= setImmediate(start);
-    // … but the busier the kind, the longer its next drain gathers: fewer, larger transactions instead of waiting ones.
+    // The busier the kind, the longer its next drain gathers: fewer, larger transactions instead of waiting ones.
     else gathering ??= setTimeout(start, limits.gatherMs * (1 + 2 * running));
   }
 
   function start(): void {
-    clearTimeout(gathering as NodeJS.Timeout);
-    clearImmediate(gathering as NodeJS.Immediate);
+    clearTimeout(gathering);
     gathering = undefined;
     const batch = waiting.splice(0, limits.keysPerDrain);
     if (batch.length === 0) return;

@@ -5,7 +5,7 @@ export interface RuntimeLimits {
   /** Letters of one actor in one drain. A lonely hot actor gets up to `hotMailPerDrain`. */
   readonly mailPerDrain: number;
   readonly hotMailPerDrain: number;
-  /** Woken actors gather for `1 + 2n` times this while n drains of their kind are under way; while none is, for one turn of the event loop. */
+  /** How long woken actors of a kind gather before their drain starts; `1 + 2n` times this while n drains of it are under way. */
   readonly gatherMs: number;
   /** Drains of a kind under way at once. */
   readonly drainsPerKind: number;
