@@ -1,4 +1,3 @@
-import type { Writable } from 'node:stream';
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
@@ -27,9 +26,7 @@ export function openRedisBackend(
 ): QueueBackend {
   const connect = (extra: Extra): Redis => {
     const common = { retryStrategy, ...extra };
-    const redis =
-      'url' in options ? new Redis(options.url, common) : new Redis({ path: options.socketPath, ...common });
-    return gatherWrites(redis);
+    return 'url' in options ? new Redis(options.url, common) : new Redis({ path: options.socketPath, ...common });
   };
   const producer = connect({
     enableOfflineQueue: false,
@@ -71,18 +68,6 @@ export function openRedisBackend(
       consumer?.disconnect();
     },
   };
-}
-
-/** Commands sent in the same turn of the event loop leave in one write to the socket: workers end many wakes at once. */
-function gatherWrites(redis: Redis): Redis {
-  const send = redis.sendCommand.bind(redis);
-  redis.sendCommand = (...args) => {
-    const { stream } = redis as unknown as { readonly stream: Writable | undefined };
-    stream?.cork();
-    process.nextTick(() => stream?.uncork());
-    return send(...args);
-  };
-  return redis;
 }
 
 /** One line when the connection is lost and one when it is back, instead of one per attempt. */
