@@ -98,9 +98,6 @@ export const resourceExhausted = (reason: string): StarlingError => new Starling
 
 export const unimplemented = (reason: string): StarlingError => new StarlingError(Code.Unimplemented, reason);
 
-/** Known caller, not allowed. Say which role or object, never whether the object exists. */
-export const permissionDenied = (reason: string): StarlingError => new StarlingError(Code.PermissionDenied, reason);
-
 /** Unknown caller. The SDK answers by logging in and repeating the call once. */
 export const unauthenticated = (reason: string): StarlingError => new StarlingError(Code.Unauthenticated, reason);
 

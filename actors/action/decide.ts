@@ -30,11 +30,14 @@
  *
  * If this process dies after a commit, mail and wake_at are in the database and any node goes on from there.
  */
+
 import type { AttemptEnded, AttemptObserved, AttemptPhase, AttemptPlan } from '../executor/messages.ts';
 import type { Decision } from '../runtime/actor.ts';
 import type { ActionState, StopCause } from './action-state.ts';
+import { ActionType } from './action-type.ts';
 import { amendLast, enterPhase, openAttempt, podOf, recordEvent } from './attempt-log.ts';
 import { deadlineOf, nextBound, timeoutFailure } from './bounds.ts';
+import { CacheStatus } from './cache-status.ts';
 import { become, type Draft, needed, policyOf, tellExecutor, tellParent } from './draft.ts';
 import { abortChildren, close, conclude, fail } from './ending.ts';
 import type { ActionFacts } from './facts.ts';
@@ -44,10 +47,6 @@ import { Phase } from './phase.ts';
 
 /** How often an action that waits for the result of another looks for it. */
 const AWAIT_RECHECK_MS = 1_000;
-
-const CACHE_MISS = 1;
-const CACHE_HIT = 2;
-const CONDITION = 3;
 
 /** How long a stopped pod may take to end by itself, in seconds. */
 export interface ActionSettings {
@@ -181,7 +180,7 @@ function advance(draft: Draft, now: Date, facts: ActionFacts, settings: ActionSe
 function begin(draft: Draft, now: Date, facts: ActionFacts): void {
   const { state } = draft;
   if (state.abort !== null) return conclude(draft, now, now, facts, { phase: Phase.aborted });
-  if (state.type === CONDITION) return pause(draft, now, facts);
+  if (state.type === ActionType.condition) return pause(draft, now, facts);
   if (facts.recovered !== undefined) {
     const { outputUri, run } = facts.recovered;
     become(draft, { outputUri, recoveredFrom: { run, action: state.name } });
@@ -189,8 +188,8 @@ function begin(draft: Draft, now: Date, facts: ActionFacts): void {
   }
   if (facts.cached !== undefined) {
     const { outputUri } = facts.cached;
-    const attempts = openAttempt(state.attempts, state.attempt, now, { cacheStatus: CACHE_HIT, outputUri });
-    become(draft, { attempts, outputUri, cacheStatus: CACHE_HIT });
+    const attempts = openAttempt(state.attempts, state.attempt, now, { cacheStatus: CacheStatus.hit, outputUri });
+    become(draft, { attempts, outputUri, cacheStatus: CacheStatus.hit });
     return conclude(draft, now, now, facts, { phase: Phase.succeeded });
   }
   if (facts.computedBy !== undefined) return awaitResult(draft, now, facts.computedBy);
@@ -211,7 +210,7 @@ function awaitResult(draft: Draft, now: Date, owner: string): void {
   become(draft, {
     stage: 'awaiting',
     phase: Phase.waitingForResources,
-    cacheStatus: CACHE_MISS,
+    cacheStatus: CacheStatus.miss,
     waitingFor,
     wakeAt: new Date(now.getTime() + AWAIT_RECHECK_MS),
   });

@@ -1,7 +1,9 @@
 /** How an action ends: the verdict on its last attempt, the children first, then the one terminal step (I1, I6). */
+
 import type { Verdict } from './action-state.ts';
 import { closeAttempt } from './attempt-log.ts';
 import { deadlineOf } from './bounds.ts';
+import { CacheStatus } from './cache-status.ts';
 import { become, type Draft, policyOf, tellParent } from './draft.ts';
 import type { ActionFacts } from './facts.ts';
 import type { Failure } from './failure.ts';
@@ -15,9 +17,6 @@ export const MAX_SYSTEM_FAILURES = 3;
 const SYSTEM_RETRY_MS = 1_000;
 /** A closing parent looks again after this time even if a child's word got lost. */
 const CLOSING_RECHECK_MS = 5_000;
-
-const CACHE_HIT = 2;
-const CACHE_POPULATED = 3;
 
 /** The attempt failed: another one if the budget of its kind allows, else the verdict. */
 export function fail(draft: Draft, at: Date, now: Date, facts: ActionFacts, phase: number, failure: Failure): void {
@@ -89,12 +88,12 @@ function finish(draft: Draft, now: Date, facts: ActionFacts, verdict: Verdict): 
   const { state } = draft;
   if (
     verdict.phase === Phase.succeeded &&
-    state.cacheStatus !== CACHE_HIT &&
+    state.cacheStatus !== CacheStatus.hit &&
     facts.policy?.cacheable &&
     state.cacheKey !== null
   ) {
     const cacheEntry = { scope: facts.run.cacheScope, key: state.cacheKey, outputUri: state.outputUri ?? '' };
-    become(draft, { cacheEntry, cacheStatus: CACHE_POPULATED });
+    become(draft, { cacheEntry, cacheStatus: CacheStatus.populated });
   }
   const attempts = closeAttempt(state.attempts, now, verdict.phase, verdict.failure);
   const lastEnd = attempts.at(-1)?.endedAt;

@@ -2,6 +2,7 @@
  * Gathers the facts a decision needs, for all actions of one drain at once: what never changes comes from memory
  * (bounded), the rest costs one query each for the whole drain. Read-only, outside of any transaction.
  */
+
 import { fromBinary } from '@bufbuild/protobuf';
 import { LRUCache } from 'lru-cache';
 import { liveChildrenOf, succeededActions } from '../../db/actions.ts';
@@ -14,6 +15,7 @@ import { ObjectNotFound, ObjectTooLarge } from '../../storage/object-errors.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
 import type { Loaded } from '../runtime/actor.ts';
 import type { ActionState } from './action-state.ts';
+import { ActionType } from './action-type.ts';
 import { CORE_SLEEP, sleepOf } from './core-sleep.ts';
 import type { ActionFacts, RunFacts } from './facts.ts';
 import { type ActionMessage, actionKey } from './messages.ts';
@@ -23,7 +25,6 @@ type LoadedAction = Loaded<ActionState, ActionMessage>;
 
 export type Observer = (loaded: readonly LoadedAction[], now: Date) => Promise<Map<string, ActionFacts>>;
 
-const TASK = 1;
 /** The inputs of a core-sleep leaf are one duration; anything larger is none. */
 const MAX_SLEEP_INPUT_BYTES = 64 * 1024;
 
@@ -39,7 +40,7 @@ export function createObserver(db: Sql, store: ObjectStore): Observer {
     const open = loaded.filter(({ state }) => state.stage !== 'done');
     const fresh = open.filter(
       ({ state }) =>
-        (state.stage === 'new' || state.stage === 'awaiting') && state.type === TASK && state.abort === null,
+        (state.stage === 'new' || state.stage === 'awaiting') && state.type === ActionType.task && state.abort === null,
     );
     await Promise.all([learnRuns(open), learnPolicies(open)]);
     const [cached, holders, recovered, asleep, children] = await Promise.all([
@@ -80,7 +81,7 @@ export function createObserver(db: Sql, store: ObjectStore): Observer {
   }
 
   async function learnPolicies(actions: readonly LoadedAction[]): Promise<void> {
-    const tasks = actions.filter(({ state }) => state.type === TASK);
+    const tasks = actions.filter(({ state }) => state.type === ActionType.task);
     const missing = [...new Set(tasks.map(({ state }) => state.specDigest))].filter(digest => !policies.has(digest));
     if (missing.length === 0) return;
     const rows = await db.query<{ digest: string; body: Buffer }>(specs, [missing]);

@@ -1,4 +1,5 @@
 import type { TaskTemplate } from '../../proto/gen/flyteidl2/core/tasks_pb.js';
+import { CORE_SLEEP } from '../action/core-sleep.ts';
 import { checkImage, type ImagePolicy, runsPython } from './images.ts';
 import { rawPod } from './raw-pod.ts';
 import { BAD_TASK, TaskRefused } from './task-refusal.ts';
@@ -22,9 +23,6 @@ export const POD_TYPES: readonly string[] = [
   'pod',
   'actor',
 ];
-
-/** The type that is no pod at all: a timer of the run engine. */
-export const SLEEP_TYPE = 'core-sleep';
 
 /** Task types that need a set of pods or an operator. */
 const CLUSTER_TYPES: ReadonlySet<string> = new Set([
@@ -73,7 +71,7 @@ function checkType({ type }: TaskTemplate): void {
   if (CLUSTER_TYPES.has(type.toLowerCase())) throw clusterNeeded(type);
   throw new TaskRefused(
     'PluginNotFound',
-    `No plug-in here runs tasks of type '${type}'; supported are ${[...POD_TYPES, SLEEP_TYPE].join(', ')}. Use one of these, or a server with a connector for '${type}'.`,
+    `No plug-in here runs tasks of type '${type}'; supported are ${[...POD_TYPES, CORE_SLEEP].join(', ')}. Use one of these, or a server with a connector for '${type}'.`,
   );
 }
 

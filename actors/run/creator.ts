@@ -1,5 +1,6 @@
 /** Creates runs, many in one transaction: run row, root action, spec, first entry of the change log, wake of the root. */
 import { insertActions, insertRuns, type NewAction, type NewRun, runsHolding, specDigest } from '../../db/enqueue.ts';
+import { ActionType } from '../action/action-type.ts';
 import { ACTION_KIND, actionKey } from '../action/messages.ts';
 import { Phase } from '../action/phase.ts';
 import type { Mail } from '../runtime/mail.ts';
@@ -17,7 +18,6 @@ export interface CreatorDeps {
   readonly newRunName: () => string;
 }
 
-const TASK = 1;
 const NAME_DRAWS = 5;
 
 interface Creation {
@@ -87,7 +87,7 @@ export function createCreator({
       name: ROOT_ACTION,
       parent: null,
       depth: 0,
-      type: TASK,
+      type: ActionType.task,
       group: null,
       stage: 'new',
       phase: Phase.queued,

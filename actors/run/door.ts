@@ -3,6 +3,7 @@
  * letters in one transaction and leaves the rest to the actors; if this process dies after the commit, their wake_at is
  * in the database and any node goes on.
  */
+
 import { fromBinary } from '@bufbuild/protobuf';
 import { LRUCache } from 'lru-cache';
 import { glanceAtAction, signalCondition } from '../../db/enqueue.ts';
@@ -11,6 +12,7 @@ import type { Sql } from '../../db/sql.ts';
 import { LiteralSchema } from '../../proto/gen/flyteidl2/core/literals_pb.js';
 import { ConditionActionSchema } from '../../proto/gen/flyteidl2/workflow/run_definition_pb.js';
 import type { ObjectStore } from '../../storage/object-store.ts';
+import { ActionType } from '../action/action-type.ts';
 import { type AbortAction, ACTION_KIND, actionKey } from '../action/messages.ts';
 import { isTerminal } from '../action/phase.ts';
 import type { Mail } from '../runtime/mail.ts';
@@ -30,8 +32,6 @@ export interface DoorDeps {
   readonly newRunName: () => string;
   readonly now: () => Date;
 }
-
-const CONDITION = 3;
 
 /** @returns the doors of one node; safe to use from any number of requests at once */
 export function createRunDoor({ mail, sql, store, newRunName, now }: DoorDeps): RunDoor {
@@ -98,7 +98,7 @@ export function createRunDoor({ mail, sql, store, newRunName, now }: DoorDeps): 
   async function refuseSignal(id: number, path: ActionPath, value: Uint8Array): Promise<SignalResult | null> {
     const action = await glanceAtAction(sql, id, path.action);
     if (action === null) return { kind: 'unknown' };
-    if (action.type !== CONDITION || action.spec === null) return { kind: 'not-a-condition' };
+    if (action.type !== ActionType.condition || action.spec === null) return { kind: 'not-a-condition' };
     if (action.value !== null) return { kind: Buffer.compare(action.value, value) === 0 ? 'repeated' : 'other-value' };
     if (isTerminal(action.phase)) return { kind: 'over' };
     const declared = declaredType(fromBinary(ConditionActionSchema, action.spec));

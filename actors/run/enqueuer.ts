@@ -9,6 +9,7 @@ import {
   specDigest,
 } from '../../db/enqueue.ts';
 import type { ObjectStore } from '../../storage/object-store.ts';
+import { ActionType } from '../action/action-type.ts';
 import type { Failure } from '../action/failure.ts';
 import { ACTION_KIND, actionKey } from '../action/messages.ts';
 import { isTerminal, Phase } from '../action/phase.ts';
@@ -29,10 +30,6 @@ export interface EnqueuerDeps {
 }
 
 const MAX_ERROR_BYTES = 1024 * 1024;
-
-const TASK = 1;
-const TRACE = 2;
-const CONDITION = 3;
 
 interface Pending {
   readonly action: NewAction;
@@ -109,7 +106,7 @@ export function createEnqueuer({
         const action: NewAction = {
           ...common,
           ...describeTask(spec.taskSpec, spec.task.name, digest),
-          type: TASK,
+          type: ActionType.task,
           stage: 'new',
           phase: Phase.queued,
           specDigest: digest,
@@ -128,7 +125,7 @@ export function createEnqueuer({
         const action: NewAction = {
           ...common,
           ...displayed(spec.name),
-          type: TRACE,
+          type: ActionType.trace,
           stage: 'done',
           phase: failed ? Phase.failed : Phase.succeeded,
           specDigest: specDigest(spec.traceSpec),
@@ -148,7 +145,7 @@ export function createEnqueuer({
         const action: NewAction = {
           ...common,
           ...displayed(spec.name),
-          type: CONDITION,
+          type: ActionType.condition,
           stage: 'new',
           phase: Phase.queued,
           specDigest: specDigest(spec.condition),
